@@ -1,0 +1,1 @@
+"""Trajectories and Snapshots, their readers and writers, hold-outs and the catalogue of public data sets."""

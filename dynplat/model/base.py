@@ -1,0 +1,73 @@
+"""The contract between the platform and a model: a model is a prior and a process.
+
+A model's author writes, in this order, as much as the model has: `prior`, `process`, and where it knows better or has no
+density: `solve`, `guide`. Everything else (maximum likelihood, MAP, Laplace, SVI, NUTS, predictive distributions,
+imputation, forecasting, simulation, scoring, saving) the platform derives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dynplat.arrays import Observations
+from dynplat.errors import CapabilityError
+from dynplat.model.context import Context
+from dynplat.model.language import AbstractLanguage, Sites
+from dynplat.records import Capabilities, ModelEntry
+
+if TYPE_CHECKING:
+    from dynplat.data import Snapshots, Trajectories
+    from dynplat.process.base import AbstractProcess
+
+
+class AbstractModel(ABC):
+    """A model: a prior over parameters and a process given parameters.
+
+    Subclasses are frozen dataclasses whose fields are the model's options (numbers, strings, tuples of those, None), so
+    that a model can be described, saved and built again. `entry` is the record with which the model declares itself.
+    """
+
+    entry: ClassVar[ModelEntry]
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model declares it can do."""
+        return self.entry.capabilities
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The model's options by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} if dataclasses.is_dataclass(self) else {}
+
+    def prepare(self, data: Trajectories | Snapshots) -> Context:
+        """Compute the known constants from the training data; only cells with mask True may be looked at.
+
+        The default gives `location` and `scale` (channel,) of the observed values, `start` and `span` of the times and
+        `gap`, the median gap between rows.
+        """
+        from dynplat.model.summaries import summarise
+
+        return summarise(data)
+
+    def prior(self, pp: AbstractLanguage, context: Context) -> None:
+        """Emit the uncertain parameters as sites. The names are those under which the posterior is reported."""
+        raise CapabilityError(f"{self.entry.id} has no prior. Ask for an inference that needs none (see `describe`).")
+
+    def process(self, sites: Sites, context: Context) -> AbstractProcess:
+        """Build the process from the sites, (..., series or 1, core dimensions). Pure, and broadcasts over leading axes."""
+        raise CapabilityError(f"{self.entry.id} has no process for given parameters: it answers through `solve` only.")
+
+    def solve(self, observations: Observations, context: Context, *, seed: int) -> Sites | None:
+        """Where the model knows better (closed form, EM, projection, a pretrained network): draws of its sites.
+
+        Returns:
+            NumPy arrays of shape (draws, core dimensions), or (draws, series, core dimensions) for local sites, by site
+            name; None when the model has no solver of its own.
+        """
+        return None
+
+    def guide(self, pp: AbstractLanguage, context: Context, observations: Observations) -> None:
+        """Variational family of the model's own, for `svi` with `guide="model"`."""
+        raise CapabilityError(f"{self.entry.id} has no guide of its own; use `guide='normal'`, 'low-rank' or 'full-rank'.")
