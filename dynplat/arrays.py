@@ -9,6 +9,8 @@ needs; each is tested under NumPy, torch and JAX.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +25,7 @@ __all__ = [
     "array_namespace",
     "asarray_like",
     "concrete",
+    "framework",
     "random_source",
     "to_numpy",
 ]
@@ -132,3 +135,46 @@ def random_source(seed: int, like: Array) -> Random:
         normal=lambda shape: rng.standard_normal(tuple(shape)).astype(like.dtype),
         uniform=lambda shape: rng.random(tuple(shape)).astype(like.dtype),
     )
+
+
+@contextmanager
+def framework(name: str, *, dtype: str = "float64", device: str = "cpu") -> Iterator[Callable[[Any], Array]]:
+    """Give a function that turns numbers and NumPy arrays into arrays of `numpy`, `torch` or `jax`.
+
+    Real numbers become `dtype` on `device`; booleans and integers keep their kind. JAX computes in float64 only with
+    its x64 switch on: the switch is set inside this context alone and put back after it.
+
+    Args:
+        name: `numpy`, `torch` or `jax`.
+        dtype: `float64` or `float32`.
+        device: A device of the framework, such as `cpu` or `cuda`.
+
+    Raises:
+        ArgumentError: The name, the dtype or the device is unknown.
+    """
+    if dtype not in ("float64", "float32"):
+        raise ArgumentError(f"`dtype` must be 'float64' or 'float32'; got {dtype!r}.")
+    if name == "numpy":
+        yield lambda value: asarray_like(value, np.empty(0, dtype=dtype))
+    elif name == "torch":
+        import torch
+
+        empty = torch.empty(0, dtype=getattr(torch, dtype), device=_checked(torch.device, device))
+        yield lambda value: asarray_like(value, empty)
+    elif name == "jax":
+        import jax
+
+        with jax.enable_x64(dtype == "float64"):
+            target = _checked(jax.devices, "gpu" if device.startswith("cuda") else device)[0]
+            with jax.default_device(target):
+                empty = jax.numpy.empty(0, dtype=dtype)
+                yield lambda value: asarray_like(value, empty)
+    else:
+        raise ArgumentError(f"`name` must be 'numpy', 'torch' or 'jax'; got {name!r}.")
+
+
+def _checked(make: Callable[[str], Any], device: str) -> Any:
+    try:
+        return make(device)
+    except RuntimeError as error:
+        raise ArgumentError(f"`device` {device!r} is not available here: {error}.") from error

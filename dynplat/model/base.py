@@ -39,7 +39,9 @@ class AbstractModel(ABC):
     @property
     def options(self) -> dict[str, Any]:
         """The model's options by name."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} if dataclasses.is_dataclass(self) else {}
+        return (
+            {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} if dataclasses.is_dataclass(self) else {}
+        )
 
     def prepare(self, data: Trajectories | Snapshots) -> Context:
         """Compute the known constants from the training data; only cells with mask True may be looked at.
@@ -70,4 +72,6 @@ class AbstractModel(ABC):
 
     def guide(self, pp: AbstractLanguage, context: Context, observations: Observations) -> None:
         """Variational family of the model's own, for `svi` with `guide="model"`."""
-        raise CapabilityError(f"{self.entry.id} has no guide of its own; use `guide='normal'`, 'low-rank' or 'full-rank'.")
+        raise CapabilityError(
+            f"{self.entry.id} has no guide of its own; use `guide='normal'`, 'low-rank' or 'full-rank'."
+        )
