@@ -19,7 +19,7 @@ class DataError(DynplatError, ValueError):
         problem: What is wrong: what was expected and what came.
         hint: What the reader can do about it.
         source: File or object the data came from.
-        row: Row of the source, counted as an editor counts lines (the header is line 1) where the source is a text file.
+        row: Row of the source; in a text file counted as an editor counts lines (the header is line 1).
         column: Column name.
     """
 

@@ -1,7 +1,7 @@
 """The contract between the platform and a model: a model is a prior and a process.
 
-A model's author writes, in this order, as much as the model has: `prior`, `process`, and where it knows better or has no
-density: `solve`, `guide`. Everything else (maximum likelihood, MAP, Laplace, SVI, NUTS, predictive distributions,
+A model's author writes, in this order, as much as the model has: `prior`, `process`, and where it knows better or has
+no density: `solve`, `guide`. Everything else (maximum likelihood, MAP, Laplace, SVI, NUTS, predictive distributions,
 imputation, forecasting, simulation, scoring, saving) the platform derives.
 """
 
@@ -58,7 +58,7 @@ class AbstractModel(ABC):
         raise CapabilityError(f"{self.entry.id} has no prior. Ask for an inference that needs none (see `describe`).")
 
     def process(self, sites: Sites, context: Context) -> AbstractProcess:
-        """Build the process from the sites, (..., series or 1, core dimensions). Pure, and broadcasts over leading axes."""
+        """Build the process from sites of shape (..., series or 1, core dimensions). Pure; broadcasts over leading axes."""
         raise CapabilityError(f"{self.entry.id} has no process for given parameters: it answers through `solve` only.")
 
     def solve(self, observations: Observations, context: Context, *, seed: int) -> Sites | None:

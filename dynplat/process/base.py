@@ -1,7 +1,7 @@
 r"""What a process is: a probability law over trajectories, given parameters.
 
-A process is built from parameters of shape (..., series or 1, core dimensions) and broadcasts over every leading axis, so
-that asking one question of all draws of a posterior is one call. It answers as far as its model declares:
+A process is built from parameters of shape (..., series or 1, core dimensions) and broadcasts over every leading axis,
+so that asking one question of all draws of a posterior is one call. It answers as far as its model declares:
 
 - `log_prob_steps(observations)`: the terms :math:`\log p(y_t \mid y_{<t})`, (..., series, time); `log_prob` sums them.
 - `sample(times, random=...)`: a draw of the observations at the times.
@@ -33,7 +33,7 @@ class Draw(NamedTuple):
     states: Array | None = None
 
 
-class AbstractProcess(ABC):
+class AbstractProcess:
     """A probability law over trajectories. Subclasses are final; unsupported questions keep the refusals below."""
 
     def log_prob_steps(self, observations: Observations) -> Array:

@@ -1,0 +1,124 @@
+"""Whether a model can serve a request, asked before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dynplat.errors import CapabilityError
+from dynplat.records import Capabilities
+
+if TYPE_CHECKING:
+    from dynplat.data import Snapshots, Trajectories
+    from dynplat.model.base import AbstractModel
+
+_WORDS = {
+    "prior": "a prior",
+    "likelihood": "a likelihood",
+    "simulate": "simulation",
+    "condition": "answers inside the data (imputation)",
+    "forecast": "answers after the data (forecasting)",
+    "states": "latent states",
+    "coherent": "coherent laws",
+    "gradients": "a likelihood that can be differentiated",
+    "irregular_times": "irregular times",
+    "missing_values": "missing values",
+    "inputs": "known inputs",
+    "new_series": "series that it was not fitted to",
+    "multichannel": "several channels",
+}
+
+
+def check_request(
+    model: AbstractModel,
+    data: Trajectories | Snapshots | None,
+    needs: Iterable[str] = (),
+    *,
+    language: str | None = None,
+    device: str | None = None,
+    purpose: str = "this request",
+) -> None:
+    """Refuse what `model` does not declare, naming what would work.
+
+    Args:
+        model: The model.
+        data: The data of the request, or None.
+        needs: Names of the capabilities that the request needs.
+        language: Language the request wants, or None.
+        device: Device the request wants, or None.
+        purpose: What is asked for, for the message: `inference 'nuts'`, `task 'forecast'`.
+
+    Raises:
+        CapabilityError: The model lacks a capability.
+    """
+    claims = model.capabilities
+    missing = [name for name in needs if not getattr(claims, name)]
+    if missing:
+        lacking = " and ".join(_WORDS.get(name, name) for name in missing)
+        raise CapabilityError(
+            f"{purpose} needs {lacking}, which {model.entry.id} does not offer. It offers: {_offered(claims)}. "
+            "List the models and their capabilities with `dynplat models`."
+        )
+    if language is not None and language not in claims.languages:
+        legal = " or ".join(repr(name) for name in claims.languages) or "none: it has no prior program"
+        raise CapabilityError(f"`language` for {model.entry.id} must be {legal}; got {language!r}.")
+    if device is not None and not any(device.startswith(name) for name in claims.devices):
+        raise CapabilityError(f"`device` for {model.entry.id} must be one of {claims.devices}; got {device!r}.")
+    if data is not None:
+        _check_data(model, claims, data, purpose)
+
+
+def _check_data(model: AbstractModel, claims: Capabilities, data: Any, purpose: str) -> None:
+    from dynplat.data import Snapshots
+
+    kind = "snapshots" if isinstance(data, Snapshots) else "trajectories"
+    accepted = set(claims.observations) | (
+        {"trajectories"} if set(claims.observations) & {"events", "pairs"} else set()
+    )
+    if kind not in accepted:
+        raise CapabilityError(f"{model.entry.id} takes {' or '.join(claims.observations)}; {purpose} came with {kind}.")
+    if kind == "snapshots":
+        return
+    problems: list[str] = []
+    if not claims.multichannel and len(data.channels) > 1:
+        problems.append(f"one channel, and the data have {len(data.channels)} ({', '.join(data.channels)}): select one")
+    if not claims.inputs and data.inputs is not None:
+        problems.append("no inputs, and the data carry some: leave them out")
+    rows = np.arange(data.times.shape[1]) < np.asarray(data.lengths)[:, None]
+    if not claims.missing_values and not data.mask[rows].all():
+        problems.append("no missing values, and the data have holes")
+    if not claims.irregular_times and not _has_regular_times(data):
+        problems.append("equal steps, and the times are irregular: resample the data or pick another model")
+    problems += _value_problems(claims, data)
+    if problems:
+        raise CapabilityError(f"{model.entry.id} takes {'; it takes '.join(problems)}.")
+
+
+def _has_regular_times(data: Trajectories) -> bool:
+    for times, length in zip(data.times, data.lengths, strict=True):
+        gaps = np.diff(times[:length])
+        if gaps.size and not np.allclose(gaps, gaps[0], rtol=1e-6, atol=0.0):
+            return False
+    return True
+
+
+def _value_problems(claims: Capabilities, data: Trajectories) -> list[str]:
+    if "real" in claims.values:
+        return []
+    observed = data.values[data.mask]
+    if observed.size == 0:
+        return []
+    whole = bool(np.all(observed == np.round(observed)) and observed.min() >= 0)
+    if "positive" in claims.values and observed.min() > 0:
+        return []
+    if set(claims.values) & {"count", "categorical"} and whole:
+        return []
+    return [f"{' or '.join(claims.values)} values, and the data hold others (such as {observed.flat[0]:g})"]
+
+
+def _offered(claims: Capabilities) -> str:
+    names = [f.name for f in dataclasses.fields(claims) if f.name in _WORDS and getattr(claims, f.name)]
+    return ", ".join(_WORDS[name] for name in names) or "nothing of the platform's common questions"
