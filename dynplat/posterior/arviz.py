@@ -1,0 +1,162 @@
+"""All contact with ArviZ: the DataTree with its group names, and the diagnostics that read it.
+
+The tree follows the `ArviZ schema <https://python.arviz.org/en/latest/schema/schema.html>`_. arviz-base 0.8 (the last
+for Python 3.11) and 1.x read it alike, because the tree is built with xarray alone and only functions that both
+generations have are called. Variables never share a name with a dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from dynplat.errors import ArgumentError, InferenceError
+
+if TYPE_CHECKING:
+    from dynplat.data import Trajectories
+    from dynplat.model import SiteInfo
+
+#: Names of dimensions; no site may be called so.
+DIMS = ("chain", "draw", "sample", "pred_id", "series", "time", "channel", "input", "component", "quantile")
+#: Name of the observed variable in every group that holds one.
+OBSERVED = "y"
+
+
+def site_dims(info: SiteInfo) -> tuple[str, ...]:
+    """Names of the dimensions of a site after `chain` and `draw`."""
+    core = tuple(f"{info.name}_dim_{axis}" for axis in range(len(info.core_shape)))
+    return ("series", *core) if info.local else core
+
+
+def check_draws(draws: Mapping[str, np.ndarray], infos: Mapping[str, SiteInfo], num_series: int) -> tuple[int, int]:
+    """Refuse draws whose names, shapes or values are not what the sites say; return the number of chains and draws.
+
+    Raises:
+        ArgumentError: A name or a shape is wrong.
+        InferenceError: A sampled or estimated site has a value that is not finite.
+    """
+    if set(draws) != set(infos):
+        raise ArgumentError(f"`draws` and `infos` must name the same sites; got {sorted(draws)} and {sorted(infos)}.")
+    lead: tuple[int, int] | None = None
+    for name, values in draws.items():
+        info = infos[name]
+        core = ((num_series,) if info.local else ()) + tuple(info.core_shape)
+        if name in DIMS or "/" in name:
+            raise ArgumentError(
+                f"a site may not be called {name!r}: rename it in the model's `prior` ({DIMS} are taken)."
+            )
+        if values.ndim < 2 or values.shape[2:] != core or (lead is not None and values.shape[:2] != lead):
+            chains = "chain, draw" if lead is None else f"{lead[0]}, {lead[1]}"
+            raise ArgumentError(
+                f"`draws[{name!r}]` must have shape ({', '.join([chains, *map(str, core)])}); got {values.shape}."
+            )
+        lead = values.shape[:2]
+        if info.kind != "deterministic" and values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InferenceError(
+                f"site {name!r} has {int((~np.isfinite(values)).sum())} values that are not finite. "
+                "Check the data's scale and the prior, or try another start or method."
+            )
+    if lead is not None and 0 in lead:
+        raise ArgumentError(f"`draws` must hold at least one draw; got {lead[0]} chains of {lead[1]} draws.")
+    return lead or (1, 1)
+
+
+def build_tree(
+    data: Trajectories,
+    coords: Mapping[str, Any],
+    draws: Mapping[str, np.ndarray],
+    infos: Mapping[str, SiteInfo],
+    *,
+    method: str,
+    sample_stats: Mapping[str, np.ndarray] | None = None,
+    log_likelihood: np.ndarray | None = None,
+    unconstrained: Mapping[str, np.ndarray] | None = None,
+) -> xr.DataTree:
+    """Build the tree of a fit.
+
+    `log_likelihood` keeps its time axis, with exact zeros at rows where nothing was observed (and at the padding of
+    shorter series); `constant_data["observed"]` says which cells were. `loo` leaves those rows out.
+
+    Args:
+        data: What the model was fitted to.
+        coords: Coordinates of the dimensions series, time and channel.
+        draws: Sites, (chain, draw, [series,] core dimensions).
+        infos: Facts of the sites.
+        method: Inference method.
+        sample_stats: Statistics of the sampler, (chain, draw, ...).
+        log_likelihood: Terms log p(y_t | y_<t), (chain, draw, series, time), or None.
+        unconstrained: Sites on the unconstrained scale, (chain, draw, ...), or None.
+    """
+    num_chains, num_draws = check_draws(draws, infos, data.num_series)
+    rows = ("series", "time", "channel")
+    lead = {"chain": np.arange(num_chains), "draw": np.arange(num_draws)}
+    posterior = {
+        name: (
+            ("chain", "draw", *site_dims(infos[name])),
+            np.asarray(values),
+            {"kind": infos[name].kind, "local": int(infos[name].local)},
+        )
+        for name, values in draws.items()
+    }
+    groups = {"posterior": _sampled(posterior, lead, coords, method)}
+    if sample_stats:
+        groups["sample_stats"] = _sampled(_loose(sample_stats), lead, coords, method)
+    if unconstrained:
+        groups["unconstrained_posterior"] = _sampled(_loose(unconstrained), lead, coords, method)
+    if log_likelihood is not None:
+        expected = (num_chains, num_draws, *data.times.shape)
+        if log_likelihood.shape != expected:
+            raise ArgumentError(
+                f"`log_likelihood` must have shape (chain, draw, series, time) = {expected}; got {log_likelihood.shape}."
+            )
+        terms = {OBSERVED: (("chain", "draw", "series", "time"), np.asarray(log_likelihood))}
+        groups["log_likelihood"] = _sampled(terms, lead, coords, method)
+    groups["observed_data"] = xr.Dataset({OBSERVED: (rows, np.where(data.mask, data.values, np.nan))}, coords=coords)
+    groups["constant_data"] = _constants(data, coords)
+    return xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
+
+
+def _constants(data: Trajectories, coords: Mapping[str, Any]) -> xr.Dataset:
+    constants: dict[str, Any] = {
+        "observed": (("series", "time", "channel"), np.asarray(data.mask)),
+        "row_times": (("series", "time"), np.asarray(data.times, dtype=np.float64), _unit(data)),
+        "length": (("series",), np.asarray(data.lengths)),
+    }
+    coords = dict(coords)
+    if data.inputs is not None:
+        coords["input"] = list(data.input_names or [])
+        constants["inputs"] = (("series", "time", "input"), np.asarray(data.inputs))
+    if data.marks is not None:
+        constants["marks"] = (("series", "time"), np.asarray(data.marks))
+    for name, values in data.static.items():
+        constants[f"static_{name}"] = (("series",), np.asarray(values))
+    return xr.Dataset(constants, coords=coords)
+
+
+def _unit(data: Trajectories) -> dict[str, str]:
+    # Not `units`: xarray would read a unit of time there and turn the numbers into timedeltas.
+    return {"time_unit": data.time_unit} if data.time_unit else {}
+
+
+def _loose(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Give dimensions to arrays (chain, draw, ...) about which nothing more is known."""
+    return {
+        name: (("chain", "draw", *(f"{name}_dim_{axis}" for axis in range(np.ndim(values) - 2))), np.asarray(values))
+        for name, values in arrays.items()
+    }
+
+
+def _sampled(
+    variables: Mapping[str, Any], lead: Mapping[str, np.ndarray], coords: Mapping[str, Any], method: str
+) -> xr.Dataset:
+    used = set().union(*(variable[0] for variable in variables.values())) if variables else set()
+    kept = {name: value for name, value in coords.items() if set(_coord_dims(name, value)) <= used}
+    attrs = {"creation_library": "dynplat", "inference_library": method, "sample_dims": ["chain", "draw"]}
+    return xr.Dataset(dict(variables), coords={**lead, **kept}, attrs=attrs)
+
+
+def _coord_dims(name: str, value: Any) -> tuple[str, ...]:
+    return tuple(value[0]) if isinstance(value, tuple) else (name,)

@@ -1,0 +1,179 @@
+"""A fitted model: draws of its sites, what it was fitted to, and where it all comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from dynplat.arrays import Array
+from dynplat.errors import ArgumentError
+from dynplat.posterior.arviz import OBSERVED, build_tree
+from dynplat.posterior.provenance import plain_json, provenance
+from dynplat.posterior.times import coordinates
+
+if TYPE_CHECKING:
+    from dynplat.data import Trajectories
+    from dynplat.model import AbstractModel, Context, SiteInfo
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Draws of a model's sites with everything needed to ask it further questions.
+
+    A point estimate is a posterior of one chain and one draw. Build one with `Posterior.from_draws`.
+
+    Args:
+        tree: ArviZ groups: `posterior`, `sample_stats`, `log_likelihood` (with its time axis), `observed_data`,
+            `constant_data`, `unconstrained_posterior`, `provenance`; after `with_prediction` also
+            `posterior_predictive` or `predictions`.
+        model: The model.
+        context: Its known constants, from the training data.
+        data: The data that it was fitted to, holes included.
+    """
+
+    tree: xr.DataTree
+    model: AbstractModel
+    context: Context
+    data: Trajectories
+
+    @classmethod
+    def from_draws(
+        cls,
+        model: AbstractModel,
+        context: Context,
+        data: Trajectories,
+        draws: Mapping[str, np.ndarray],
+        infos: Mapping[str, SiteInfo],
+        *,
+        method: str,
+        language: str,
+        seed: int,
+        sample_stats: Mapping[str, np.ndarray] | None = None,
+        log_likelihood: np.ndarray | None = None,
+        unconstrained: Mapping[str, np.ndarray] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        command: str | None = None,
+    ) -> Posterior:
+        """Build a posterior from draws.
+
+        Args:
+            model: The model.
+            context: Its context.
+            data: The data it was fitted to.
+            draws: Draws by site name, (chain, draw, core dimensions), or (chain, draw, series, core dimensions) for a
+                site inside `pp.plate("series")`.
+            infos: Facts of the sites, by the same names.
+            method: Inference method, such as `map` or `nuts`.
+            language: Language that ran the prior, `numpyro` or `pyro`; an empty string when none did.
+            seed: Seed of the inference.
+            sample_stats: Statistics of the sampler under ArviZ's names, (chain, draw, ...).
+            log_likelihood: Terms log p(y_t | y_<t), (chain, draw, series, time).
+            unconstrained: Sites on the unconstrained scale, (chain, draw, ...).
+            extra: Further facts to keep: numbers, strings, lists, mappings, NumPy arrays. `standard_errors` (arrays by
+                site name, of the shape of one draw) is what `standard_errors` reports for a point estimate.
+            command: Command line that made the fit.
+
+        Raises:
+            ArgumentError: A name or shape does not fit.
+            InferenceError: A draw is not finite.
+        """
+        coords = coordinates(data)
+        tree = build_tree(
+            data,
+            coords,
+            draws,
+            infos,
+            method=method,
+            sample_stats=sample_stats,
+            log_likelihood=log_likelihood,
+            unconstrained=unconstrained,
+        )
+        facts = provenance(
+            model,
+            method=method,
+            language=language,
+            seed=seed,
+            fingerprint=data.fingerprint,
+            command=command,
+            extra=extra,
+        )
+        tree.attrs["provenance"] = plain_json(facts)
+        tree["provenance"] = xr.DataTree(xr.Dataset({name: _text(value) for name, value in facts.items()}))
+        return cls(tree, model, context, data)
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Versions, model, options, plugin, method, language, seed, fingerprint of the data, command, time, extras."""
+        return json.loads(self.tree.attrs["provenance"])
+
+    @property
+    def num_draws(self) -> int:
+        """Number of draws over all chains."""
+        sizes = self.tree["posterior"].sizes
+        return int(sizes.get("chain", 1) * sizes.get("draw", 1))
+
+    @property
+    def log_likelihood(self) -> float | None:
+        """Log-likelihood of the observed values, at the point estimate or averaged over the draws; None if unknown."""
+        if "log_likelihood" not in self.tree:
+            return None
+        return float(self.tree["log_likelihood"][OBSERVED].sum(("series", "time")).mean())
+
+    @property
+    def standard_errors(self) -> dict[str, np.ndarray]:
+        """Standard errors by site: posterior standard deviations, or what the method reported with a point estimate.
+
+        A site about which nothing is known (a point estimate without a curvature) is left out.
+        """
+        if self.num_draws > 1:
+            sites = self.tree["posterior"].data_vars.items()
+            return {str(name): np.asarray(site.std(("chain", "draw"), ddof=1)) for name, site in sites}
+        reported = self.provenance["extra"].get("standard_errors", {})
+        return {name: np.asarray(value, dtype=np.float64) for name, value in reported.items()}
+
+    def sites(self, to_array: Callable[[Any], Array], num_draws: int | None = None, seed: int = 0) -> dict[str, Array]:
+        """Return the sites in the form that processes take, (draw, series or 1, core dimensions).
+
+        Chains are laid end to end. With fewer draws asked for than there are, they are thinned evenly from a start that
+        `seed` determines.
+
+        Args:
+            to_array: Turns a NumPy array into one of the framework, such as `dynplat.arrays.framework` gives.
+            num_draws: At most so many draws; None for all.
+            seed: Determines which draws a thinned selection holds.
+        """
+        chosen = thinned(self.num_draws, num_draws, seed)
+        sites = {}
+        for name, site in self.tree["posterior"].data_vars.items():
+            values = site.values.reshape(-1, *site.shape[2:])[chosen]
+            sites[str(name)] = to_array(values if site.attrs["local"] else values[:, None])
+        return sites
+
+    def save(self, path: Any) -> None:
+        """Write the posterior to a NetCDF file."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, path: Any, resolve: Callable[[str, dict[str, Any]], AbstractModel]) -> Posterior:
+        """Read a posterior back; `resolve(id, options)` supplies the model."""
+        raise NotImplementedError
+
+
+def thinned(available: int, wanted: int | None, seed: int) -> np.ndarray:
+    """Indices of `wanted` out of `available` draws, evenly spaced from a start within the first stride."""
+    if wanted is not None and wanted < 1:
+        raise ArgumentError(f"`num_draws` must be at least 1, or None for all; got {wanted}.")
+    if wanted is None or wanted >= available:
+        return np.arange(available)
+    start = np.random.default_rng(seed).random()
+    return np.minimum(((np.arange(wanted) + start) * available / wanted).astype(int), available - 1)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else plain_json(value)
