@@ -71,7 +71,8 @@ def asarray_like(value: Any, like: Array) -> Array:
     host = np.asarray(value)
     dtype = None if host.dtype.kind in "biu" else like.dtype
     if is_torch_array(like):
-        return xp.asarray(np.ascontiguousarray(host), dtype=dtype, device=like.device)
+        # torch cannot share memory that NumPy holds read-only, as arrays of data are: such an array is copied.
+        return xp.asarray(np.require(host, requirements=["C", "W"]), dtype=dtype, device=like.device)
     return xp.asarray(host, dtype=dtype)
 
 
