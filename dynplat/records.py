@@ -25,6 +25,8 @@ OBSERVATION_KINDS = ("trajectories", "snapshots", "events", "pairs")
 VALUE_TYPES = ("real", "positive", "count", "categorical")
 LANGUAGES = ("numpyro", "pyro")
 DEVICES = ("cpu", "cuda")
+ORIENTATIONS = ("smaller", "larger", "target", "none")
+AGGREGATES = ("mean", "root-mean")
 
 
 @dataclass(frozen=True)
@@ -182,16 +184,33 @@ class InferenceEntry(Entry):
 
 @dataclass(frozen=True)
 class ScoreEntry(Entry):
-    """A score: `location` names a function `(prediction, truth, mask) -> contributions`, one number per held-out cell.
+    """A score: `location` names a function `(prediction, truth, hidden) -> contributions`, see `dynplat.compare.scores`.
 
     Args:
-        orientation: `smaller` or `larger` is better.
+        orientation: `smaller` or `larger` is better; `target`: nearer to `target` is better; `none`: neither (a width
+            says nothing alone).
         proper: Whether the score is proper for the law (or the functional) that it asks about.
-        needs: Parts of a prediction that it reads: `mean`, `quantile`, `draws`, `density`.
+        needs: Parts of a prediction that it reads: `mean`, `quantile`, `draws`, `density`, or `distribution` (Gaussian
+            components, or else draws).
         aggregate: How contributions become one figure: `mean` or `root-mean`.
+        target: Value that a perfect prediction attains, for the orientation `target`.
     """
 
     orientation: str = "smaller"
     proper: bool = True
     needs: tuple[str, ...] = ("mean",)
     aggregate: str = "mean"
+    target: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse words that the platform does not know."""
+        super().__post_init__()
+        if self.orientation not in ORIENTATIONS:
+            raise ArgumentError(f"`orientation` of {self.id!r} must be one of {ORIENTATIONS}; got {self.orientation!r}.")
+        if self.aggregate not in AGGREGATES:
+            raise ArgumentError(f"`aggregate` of {self.id!r} must be one of {AGGREGATES}; got {self.aggregate!r}.")
+        if (self.target is not None) != (self.orientation == "target"):
+            raise ArgumentError(
+                f"`target` of {self.id!r} must be a number exactly when `orientation` is 'target'; "
+                f"got {self.target!r} with {self.orientation!r}."
+            )
