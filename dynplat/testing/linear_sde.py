@@ -1,8 +1,9 @@
 r"""Slow, exact twins for linear SDEs: discretisation and joint laws in multiple precision.
 
-They share no formula with `dynplat.process`: the discretisation goes through eigenvectors,
-:math:`Q = V\,[\,C_{ij}\,(e^{(\lambda_i + \lambda_j)h} - 1)/(\lambda_i + \lambda_j)\,]\,V^\top` with
-:math:`C = V^{-1} W V^{-\top}`, and likelihoods through the dense joint Gaussian of all observations.
+They share no formula with `dynplat.process`: the discretisation is the block exponential (C. Van Loan, 1978) in enough
+digits, or goes through eigenvectors, :math:`Q = V\,[\,C_{ij}\,(e^{(\lambda_i + \lambda_j)h} - 1) / (\lambda_i +
+\lambda_j)\,]\,V^\top` with :math:`C = V^{-1} W V^{-\top}`; likelihoods come from the dense joint Gaussian of all
+observations.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+
+#: Norm of A times gap from which the block exponential would need too many digits.
+_LONG = 300.0
 
 
 class DenseLaw(NamedTuple):
@@ -25,43 +29,59 @@ class DenseLaw(NamedTuple):
 
 
 def dense_discretise(
-    A: np.ndarray, W: np.ndarray, gap: float, *, digits: int = 80
+    A: np.ndarray, W: np.ndarray, gap: float, *, digits: int = 60
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return F, Q and G of `dynplat.process.discretise` for one diagonalisable A (n, n) and one gap, by eigenvectors.
+    """Return F, Q and G of `dynplat.process.discretise` for one A (n, n) and one gap.
+
+    A short gap goes through the block exponential with as many more digits as it loses, a long one through
+    eigenvectors, for which A must be diagonalisable.
 
     Args:
         A: Drift matrix, (n, n).
         W: Noise covariance per unit of time, (n, n).
         gap: Length of time.
-        digits: Decimal digits of the calculation. A matrix with a repeated eigenvalue needs a relative perturbation of
-            about 10^(-digits / 2) to be diagonalisable; it is applied and leaves the result right to double precision.
+        digits: Decimal digits of the calculation.
     """
     import mpmath
 
     n = len(A)
-    with mpmath.workdps(digits):
+    lost = float(np.abs(A).sum(axis=0).max() * gap)
+    with mpmath.workdps(digits + int(min(lost, _LONG))):
         h = mpmath.mpf(float(gap))
-        nudge = mpmath.mpf(10) ** (-digits // 2)
-        drift = mpmath.matrix([[mpmath.mpf(float(A[i, j])) for j in range(n)] for i in range(n)])
-        size = max(abs(value) for value in drift) or mpmath.mpf(1)
-        for i in range(n):
-            for j in range(n):
-                drift[i, j] += size * nudge * mpmath.mpf((7 * i + 3 * j) % 11 + 1) / 11
-        rates, V = mpmath.eig(drift)
-        inverse = mpmath.inverse(V)
-        core = inverse * mpmath.matrix([[mpmath.mpf(float(W[i, j])) for j in range(n)] for i in range(n)]) * inverse.T
-        F = V * mpmath.diag([mpmath.exp(rate * h) for rate in rates]) * inverse
-        G = V * mpmath.diag([_integral(rate, h) for rate in rates]) * inverse
-        inner = mpmath.matrix(n, n)
-        for i in range(n):
-            for j in range(n):
-                inner[i, j] = core[i, j] * _integral(rates[i] + rates[j], h)
-        Q = V * inner * V.T
+        drift, noise = (mpmath.matrix(np.asarray(M, dtype=float).tolist()) for M in (A, W))
+        parts = _by_block_exponential(drift, noise, h) if lost < _LONG else _by_eigenvectors(drift, noise, h)
+        F, Q, G = (np.array([[float(mpmath.re(M[i, j])) for j in range(n)] for i in range(n)]) for M in parts)
+    return F, Q, G
 
-        def to_double(M: mpmath.matrix) -> np.ndarray:
-            return np.array([[float(mpmath.re(M[i, j])) for j in range(n)] for i in range(n)])
 
-        return to_double(F), to_double(Q), to_double(G)
+def _by_block_exponential(A, W, h):
+    import mpmath
+
+    n = A.rows
+    block = mpmath.zeros(3 * n, 3 * n)
+    for i in range(n):
+        block[i, 2 * n + i] = 1
+        for j in range(n):
+            block[i, j], block[i, n + j], block[n + i, n + j] = A[i, j], W[i, j], -A[j, i]
+    power = mpmath.expm(block * h)
+    F = power[:n, :n]
+    return F, power[:n, n : 2 * n] * F.T, power[:n, 2 * n :]
+
+
+def _by_eigenvectors(A, W, h):
+    import mpmath
+
+    n = A.rows
+    rates, V = mpmath.eig(A)
+    inverse = mpmath.inverse(V)
+    core = inverse * W * inverse.T
+    F = V * mpmath.diag([mpmath.exp(rate * h) for rate in rates]) * inverse
+    G = V * mpmath.diag([_integral(rate, h) for rate in rates]) * inverse
+    inner = mpmath.matrix(n, n)
+    for i in range(n):
+        for j in range(n):
+            inner[i, j] = core[i, j] * _integral(rates[i] + rates[j], h)
+    return F, V * inner * V.T, G
 
 
 def _integral(rate, h):
@@ -78,7 +98,7 @@ def dense_law(
     P0: np.ndarray,
     drift: np.ndarray | None = None,
     *,
-    digits: int = 80,
+    digits: int = 60,
 ) -> DenseLaw:
     """Return the joint law of the states at non-decreasing `times`, started from N(m0, P0) at the first.
 
