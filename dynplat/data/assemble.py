@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,14 +60,14 @@ class Origin(NamedTuple):
         number: Function of a row's index: how the reader of the source counts it.
         time: Name of the time column.
         id: Name of the column that tells series apart, or empty.
-        hint: What to do when one channel is observed twice at one time.
+        hint: Function that says what to do when one channel is observed twice at one time, or None.
     """
 
     source: object
     number: Callable[[int], int] = int
     time: str = "time"
     id: str = ""
-    hint: str = ""
+    hint: Callable[[], str] | None = None
 
 
 def assemble(rows: Rows, series: Sequence[str], channels: Sequence[str], origin: Origin) -> Padded:
@@ -102,7 +102,7 @@ def assemble(rows: Rows, series: Sequence[str], channels: Sequence[str], origin:
     real = np.arange(longest) < lengths[:, None]
     filled = np.broadcast_to((lengths > 0)[:, None], take.shape)
 
-    def spread(column: np.ndarray, keep: np.ndarray, blank: object) -> np.ndarray:
+    def spread(column: np.ndarray, keep: np.ndarray, blank: Any) -> np.ndarray:
         if not num_rows:
             return np.full((*take.shape, *column.shape[1:]), blank, dtype=column.dtype)
         return np.where(keep.reshape(*keep.shape, *(1,) * (column.ndim - 1)), column[take], blank).astype(column.dtype)
@@ -142,10 +142,11 @@ def _check_conflicts(
     numbers = ", ".join(str(origin.number(row)) for row in members[:5]) + (", ..." if len(members) > 5 else "")
     label = times[groups[group]] if rows.labels is None else rows.labels[members[0]]
     values = ", ".join(f"{rows.values[row, channel]:g}" for row in members[:5])
-    of_series = f" of series {series[codes[groups[group]]]!r}" if origin.id or len(series) > 1 else ""
+    of_series = f" of series {series[int(codes[groups[group]])]!r}" if origin.id or len(series) > 1 else ""
+    advice = origin.hint() if origin.hint is not None else ""
     raise DataError(
         f"observed more than once at {origin.time} {label}{of_series}: rows {numbers} hold {values}.",
-        hint=origin.hint or "Keep one of these values, or their mean; rows at one time must fill different channels.",
+        hint=advice or "Keep one of these values, or their mean; rows at one time must fill different channels.",
         source=origin.source,
         row=origin.number(members[1]),
         column=channels[channel],

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynplat.data.assemble import Padded
+from dynplat.data.assemble import Padded, Rows
 from dynplat.data.clock import Clock, fit_resolution
 from dynplat.data.moments import Moments, read_moments
 from dynplat.errors import DataError
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from dynplat.data.trajectories import Trajectories
 
 #: Version of the layout, written into every file.
 LAYOUT = 1
@@ -49,14 +51,15 @@ def make_clock(
         missing = np.isnat(labels)
         origin = None if time_origin is None else read_origin(time_origin)
         clock = Clock.starting(labels, unit=time_unit, origin=origin, zone=moments.zone or zone)
-        numbers = np.where(missing, np.nan, clock.numbers(np.where(missing, clock.origin, labels)))
+        numbers = np.where(missing, np.nan, clock.numbers(labels))
         return clock, numbers, labels
     if time_origin is None:
         return Clock(time_unit or moments.unit, None), moments.array, None
     clock = Clock(time_unit or moments.unit or "D", read_origin(time_origin), zone)
     known = np.isfinite(moments.array)
+    # A date is kept to the nanosecond, and so is the float that stands for it: both must agree after a round trip.
     labels = clock.labels(np.where(known, moments.array, 0.0))
-    return clock, moments.array, labels
+    return clock, np.where(known, clock.numbers(labels), moments.array), labels
 
 
 def read_origin(origin: Any) -> np.datetime64:
@@ -112,7 +115,7 @@ def check_static(static: Mapping[str, Any] | None, num_series: int) -> dict[str,
     for name, given in (static or {}).items():
         array = np.array(given)
         if array.dtype.kind in "OT":
-            array = array.astype(str)
+            array = array.astype(object).astype(str)
         if array.shape != (num_series,) or array.dtype.kind not in "biufU":
             raise DataError(
                 f"`static[{name!r}]` must hold one number or text per series ({num_series}); "
@@ -196,11 +199,61 @@ def names_of(dataset: xr.Dataset, dimension: str) -> tuple[str, ...]:
     return tuple(str(name) for name in dataset[dimension].values) if dimension in dataset.coords else ()
 
 
+def flatten(dataset: xr.Dataset) -> Rows:
+    """Return the rows of all series, one after another, without padding."""
+    lengths = np.asarray(dataset["lengths"].values).astype(np.int64)
+    real = np.arange(dataset["values"].shape[1]) < lengths[:, None]
+    return Rows(
+        codes=np.repeat(np.arange(len(lengths)), lengths),
+        times=np.asarray(dataset["times"].values, dtype=np.float64)[real],
+        labels=dataset["labels"].values[real] if dataset.attrs["time_origin"] else None,
+        values=np.asarray(dataset["values"].values, dtype=np.float64)[real],
+        inputs=np.asarray(dataset["inputs"].values, dtype=np.float64)[real] if "inputs" in dataset else None,
+        marks=np.asarray(dataset["marks"].values)[real].astype(np.int64) if "marks" in dataset else None,
+    )
+
+
+def rebuild(data: Trajectories | xr.Dataset, **changes: Any) -> Trajectories:
+    """Build new trajectories from the rows of others (or of a Dataset in this layout), all checks included.
+
+    Args:
+        data: Where rows, names, units, static covariates and the clock are taken from.
+        **changes: What to take instead: `codes`, `moments`, `values`, `inputs`, `marks`, `static`.
+    """
+    from dynplat.data.trajectories import Trajectories
+
+    dataset = data.dataset if isinstance(data, Trajectories) else data
+    rows, clock = flatten(dataset), clock_of(dataset)
+    channels = names_of(dataset, "channel")
+    parts: dict[str, Any] = {
+        "codes": rows.codes,
+        "moments": Moments(rows.times if rows.labels is None else rows.labels),
+        "values": rows.values,
+        "inputs": rows.inputs,
+        "marks": rows.marks,
+        "static": static_of(dataset),
+    }
+    return Trajectories._from_rows(
+        **{**parts, **changes},
+        series=names_of(dataset, "series"),
+        channels=channels,
+        input_names=names_of(dataset, "input"),
+        units=dict(zip(channels, (str(unit) for unit in dataset["units"].values), strict=True)),
+        time_unit=clock.unit,
+        time_origin=clock.origin,
+        time_zone=clock.zone,
+        time_name=str(dataset.attrs["time_name"]),
+        series_name=str(dataset.attrs["series_name"]),
+    )[0]
+
+
 def static_of(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     """Read static covariates back; texts as NumPy strings."""
     found = {}
     for name in dataset.data_vars:
         if str(name).startswith(STATIC):
             array = dataset[name].values
-            found[str(name)[len(STATIC) :]] = frozen(array.astype(str) if array.dtype.kind in "OT" else array)
+            # Through objects: NumPy's variable-width texts (as Zarr returns them) know no other way.
+            texts = array.dtype.kind in "OT"
+            found[str(name)[len(STATIC) :]] = frozen(array.astype(object).astype(str) if texts else array)
     return found

@@ -42,16 +42,14 @@ def read_moments(times: Any, *, date_format: str | None = None) -> Moments:
     dtype = getattr(times, "dtype", None)
     zone = getattr(dtype, "tz", None)
     if zone is not None:
-        aware = getattr(times, "dt", times)
-        return Moments(
-            fit_resolution(np.asarray(aware.tz_convert("UTC").dt.tz_localize(None).to_numpy()))
-            if hasattr(aware, "dt")
-            else _utc(aware),
-            str(zone),
-        )
-    if hasattr(dtype, "freq") and hasattr(times, "to_numpy"):  # periods stand for their first instant
-        holder = getattr(times, "dt", times)
-        times = holder.to_timestamp()
+        import pandas as pd
+
+        universal = pd.DatetimeIndex(times).tz_convert("UTC").tz_localize(None)
+        return Moments(fit_resolution(universal.to_numpy()), _zone_name(zone))
+    if hasattr(dtype, "freq"):  # periods stand for their first instant
+        import pandas as pd
+
+        times = pd.PeriodIndex(times).to_timestamp()
     host = _to_numpy(times)
     if host.dtype.kind == "M":
         return Moments(fit_resolution(host))
@@ -65,9 +63,15 @@ def read_moments(times: Any, *, date_format: str | None = None) -> Moments:
     raise DataError(f"times must be numbers or dates; got values of type {host.dtype}.", hint="Convert them first.")
 
 
-def _utc(aware: Any) -> np.ndarray:
-    naive = aware.tz_convert("UTC").tz_localize(None)
-    return fit_resolution(np.asarray(naive.to_numpy()))
+def _zone_name(zone: Any) -> str:
+    """Return a name from which pandas can make the zone again, or UTC where there is none."""
+    import pandas as pd
+
+    try:
+        pd.Timestamp(0, tz="UTC").tz_convert(str(zone))
+    except (ValueError, KeyError, LookupError):
+        return "UTC"
+    return str(zone).removeprefix("UTC") or "UTC"
 
 
 def _to_numpy(times: Any) -> np.ndarray:
@@ -106,7 +110,8 @@ def _read_objects(host: np.ndarray, date_format: str | None) -> Moments:
 
 
 def _read_datetimes(flat: np.ndarray, missing: np.ndarray, shape: tuple[int, ...]) -> Moments:
-    zones = {str(getattr(item, "tzinfo", None) or "") for item in flat[~missing]}
+    infos = {getattr(item, "tzinfo", None) for item in flat[~missing]}
+    zones = {"" if info is None else _zone_name(info) for info in infos}
     if "" in zones and len(zones) > 1:
         raise DataError(
             "some times carry a time zone and some do not.", hint="Localise all of them, or drop the zone of all."

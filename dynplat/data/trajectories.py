@@ -80,7 +80,8 @@ class Trajectories:
             input_names: Names of the inputs; by default `input0`, `input1`, ...
             units: Channel -> unit.
             time_unit: Unit of times; for dates (or with `time_origin`) one of W, D, h, min, s, ms, us, ns (default D).
-            time_origin: Date of time 0; by default, for dates, the midnight before the first.
+            time_origin: Date of time 0; by default, for dates, the midnight before the first. Numbers with an origin
+                are dates, and kept to the nanosecond.
             lengths: Number of real rows of each series, for padded arrays.
 
         Raises:
@@ -515,15 +516,19 @@ class Trajectories:
         """Return a Dataset of its own (deep copy), with NaN where nothing was observed."""
         return self.dataset.copy(deep=True)
 
-    def to_long(self) -> pd.DataFrame:
+    def to_long(self, *, time: str | None = None, id: str | None = None) -> pd.DataFrame:
         """Return a table with one row per series and time: ids, times, channels, inputs, marks, static covariates.
+
+        Args:
+            time: Name of the column of times; by default `time_name`.
+            id: Name of the column of ids; by default `series_name`; a single series without one has no such column.
 
         Raises:
             DataError: Two of these columns would carry the same name.
         """
         from dynplat.data.long import to_long
 
-        return to_long(self)
+        return to_long(self, time=time, id=id)
 
     def to_wide(self, channel: str | None = None) -> pd.DataFrame:
         """Return a table of one channel: one row per time (its index), one column per series.
