@@ -5,7 +5,9 @@ Below the edge functions take objects, return new values and ask the plugin host
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynplat.errors import ArgumentError
@@ -13,9 +15,13 @@ from dynplat.host import Component, PluginReport, default_host
 from dynplat.records import DatasetEntry, Entry, InferenceEntry, ModelEntry, ScoreEntry
 
 if TYPE_CHECKING:
+    from dynplat.compare import Comparison
     from dynplat.compare.score import Score
+    from dynplat.compare.tasks import AbstractTask
     from dynplat.data import Snapshots, Trajectories
     from dynplat.model import AbstractModel
+    from dynplat.observer import Observer
+    from dynplat.posterior import Posterior, Prediction
 
 _Record = TypeVar("_Record", bound=Entry)
 
@@ -155,6 +161,167 @@ def describe(id: str, /, *, kind: str | None = None) -> dict[str, Any]:
             raise ArgumentError(f"{id!r} is the name of a {' and of a '.join(kinds)}; say which with `kind`.")
         kind = kinds[0]
     return describe_component(host.find(kind, id))
+
+
+def fit(
+    model: AbstractModel | str,
+    data: Trajectories | Snapshots,
+    inference: str = "map",
+    *,
+    seed: int = 0,
+    language: str | None = None,
+    device: str = "cpu",
+    dtype: str = "float64",
+    observers: Iterable[Observer] = (),
+    **options: Any,
+) -> Posterior:
+    """Fit a model to data.
+
+    Args:
+        model: A model, or its name.
+        data: Training data; masked cells are not looked at.
+        inference: Name of the inference method; see `list_inferences`.
+        seed: Seed of everything random in the fit.
+        language: `numpyro` or `pyro`; the model's first when None.
+        device: A device of the language's framework.
+        dtype: `float64` or `float32`.
+        observers: Progress bars, loggers, checkpoints (`dynplat.observer.Observer`); the plugins' are told too.
+        **options: Options of the inference method; see `describe`.
+
+    Raises:
+        UnknownNameError: No model or inference bears the name.
+        ArgumentError: An option is unknown or of another type.
+        CapabilityError: The model does not declare what the method needs, or does not take such data.
+        InferenceError: The method cannot go on.
+    """
+    from dynplat.host.build import build_function, options_of
+    from dynplat.host.options import check_options
+
+    host = default_host()
+    chosen = load_model(model) if isinstance(model, str) else model
+    component = host.find("inference", inference)
+    run = build_function(component)
+    given = check_options(f"inference {inference!r}", options_of(component), options)
+    return run(
+        chosen,
+        data,
+        seed=seed,
+        language=language,
+        device=device,
+        dtype=dtype,
+        observers=(*observers, host.observer()),
+        **given,
+    )
+
+
+def check(
+    model: AbstractModel, data: Trajectories | Snapshots, needs: Iterable[str], *, purpose: str = "this request"
+) -> None:
+    """Refuse what a model does not declare, before anything runs.
+
+    Raises:
+        CapabilityError: The model lacks one of `needs`, or does not take such data.
+    """
+    from dynplat.model import check_request
+
+    check_request(model, data, tuple(needs), purpose=purpose)
+
+
+def predict(posterior: Posterior, times: Any, **options: Any) -> Prediction:
+    """Ask a fitted model about any times; see `dynplat.posterior.predict`."""
+    from dynplat.posterior import predict as run
+
+    return run(posterior, times, **options)
+
+
+def impute(posterior: Posterior, **options: Any) -> Prediction:
+    """Ask a fitted model about the rows of its data; see `dynplat.posterior.impute`."""
+    from dynplat.posterior import impute as run
+
+    return run(posterior, **options)
+
+
+def forecast(posterior: Posterior, horizon: int | None = None, **options: Any) -> Prediction:
+    """Ask a fitted model about the rows after its data; see `dynplat.posterior.forecast`."""
+    from dynplat.posterior import forecast as run
+
+    return run(posterior, horizon=horizon, **options)
+
+
+def simulate(posterior: Posterior, times: Any, **options: Any) -> Prediction:
+    """Draw new trajectories from a fitted model; see `dynplat.posterior.simulate`."""
+    from dynplat.posterior import simulate as run
+
+    return run(posterior, times, **options)
+
+
+def compare(
+    task: AbstractTask,
+    fits: Mapping[str, Posterior | AbstractModel] | Iterable[str],
+    *,
+    scores: Iterable[str] | None = None,
+    inference: str = "map",
+    inference_options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    store: str | os.PathLike[str] | None = None,
+    observers: Iterable[Observer] = (),
+) -> Comparison:
+    """Compare models on the cells that a task holds out.
+
+    Args:
+        task: `Imputation` or `Forecast`.
+        fits: Posteriors fitted to `task.train`, or models to be fitted here, by the name under which they are
+            compared; or names of models.
+        scores: Names of scores; see `list_scores`. All of the core's by default.
+        inference: Inference method for the models that are fitted here.
+        inference_options: Its options.
+        seed: Seed of the fits and of the predictions' draws.
+        store: Folder of finished results: a rerun computes only what is not there. For models fitted here.
+        observers: Told of each fit.
+
+    Raises:
+        UnknownNameError: A model or score bears no such name.
+        ArgumentError: Posteriors were given together with `store`, or there is nothing to compare.
+    """
+    from dynplat.compare import Study, run_study
+    from dynplat.compare import compare as score
+    from dynplat.compare.score import default_scores
+    from dynplat.posterior import Posterior
+
+    chosen = default_scores() if scores is None else tuple(load_score(name) for name in scores)
+    given: dict[str, Any] = dict(fits) if isinstance(fits, Mapping) else {name: load_model(name) for name in fits}
+    ready = {name: value for name, value in given.items() if isinstance(value, Posterior)}
+    if len(ready) == len(given):
+        if store is not None:
+            raise ArgumentError("`store` keeps the results of models that are fitted here; `fits` holds posteriors.")
+        return score(task, ready, chosen, seed=seed)
+    options = dict(inference_options or {})
+    study = Study(
+        tasks=[task],
+        models={name: value for name, value in given.items() if name not in ready},
+        inference=inference,
+        options=options,
+        scores=chosen,
+        store=None if store is None else Path(store),
+    )
+
+    def run(model: AbstractModel, data: Trajectories, **_: Any) -> Posterior:
+        return fit(model, data, inference, seed=seed, observers=observers, **options)
+
+    comparison = run_study(study, run)
+    return comparison.merge(score(task, ready, chosen, seed=seed)) if ready else comparison
+
+
+def load_posterior(path: str | os.PathLike[str]) -> Posterior:
+    """Load a fit that was saved with `Posterior.save`; its model is found by name. Executes no code of the file.
+
+    Raises:
+        StorageError: The file is no fit, or is damaged.
+        UnknownNameError: The model of the fit is not installed.
+    """
+    from dynplat.posterior import Posterior
+
+    return Posterior.load(path, lambda id, options: load_model(id, **options))
 
 
 def _entries(kind: str, record: type[_Record]) -> list[_Record]:

@@ -58,7 +58,7 @@ class AbstractModel(ABC):
         raise CapabilityError(f"{self.entry.id} has no prior. Ask for an inference that needs none (see `describe`).")
 
     def process(self, sites: Sites, context: Context) -> AbstractProcess:
-        """Build the process from sites of shape (..., series or 1, core dimensions). Pure; broadcasts over leading axes."""
+        """Build the process from sites (..., series or 1, core dimensions). Pure; broadcasts over leading axes."""
         raise CapabilityError(f"{self.entry.id} has no process for given parameters: it answers through `solve` only.")
 
     def solve(self, observations: Observations, context: Context, *, seed: int) -> Sites | None:

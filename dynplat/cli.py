@@ -1,0 +1,499 @@
+"""The edge on the command line. Commands are thin: they parse, call `dynplat.api` or `dynplat.jobs`, and print.
+
+Errors that dynplat raises on purpose print one message without a traceback and end with exit code 2; nothing partial is
+left behind. Results go to standard output, progress and notes to standard error, so that `--json` can be piped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dynplat.errors import ArgumentError, DynplatError
+
+app = typer.Typer(
+    name="dynplat",
+    help="Probabilistic models of dynamical systems: fill, forecast, fit and compare irregular, incomplete series.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Input = Annotated[str, typer.Argument(metavar="INPUT", help="A file, or the name of a data set (`dynplat datasets`).")]
+Time = Annotated[str | None, typer.Option("--time", help="Column that holds the time; found when there is only one.")]
+Id = Annotated[str | None, typer.Option("--id", help="Column that names the series.")]
+Columns = Annotated[str | None, typer.Option("--columns", help="Value columns, separated by commas; default: numbers.")]
+Model = Annotated[str, typer.Option("--model", help="Model id (`dynplat models`).")]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="Model option NAME=VALUE, VALUE in JSON or plain text; may be repeated."),
+]
+Inference = Annotated[
+    str, typer.Option("--inference", help="map, mle, laplace, svi, nuts, ... (`dynplat inferences`).")
+]
+InferenceOptions = Annotated[
+    list[str] | None, typer.Option("--inference-option", help="Option of the inference NAME=VALUE; may be repeated.")
+]
+Level = Annotated[float, typer.Option("--level", help="Level of the intervals, between 0 and 1.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes.")]
+
+
+def main() -> None:
+    """Run the command line; `python -m dynplat` and `dynplat` are the same."""
+    try:
+        app(prog_name="dynplat")
+    except DynplatError as error:
+        typer.echo(f"dynplat: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("dynplat: interrupted; nothing was written.", err=True)
+        sys.exit(130)
+
+
+# ------------------------------------------------------------------------------------------------ what there is
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the models."""
+    from dynplat import api
+
+    _print_entries(
+        api.list_models(),
+        as_json,
+        ("model", "what it is", "languages"),
+        lambda entry: (entry.id, entry.summary, " ".join(entry.capabilities.languages)),
+    )
+
+
+@app.command()
+def datasets(as_json: AsJson = False) -> None:
+    """List the data sets of the catalogue."""
+    from dynplat import api
+
+    _print_entries(
+        api.list_datasets(),
+        as_json,
+        ("data set", "what it is", "needs", "licence"),
+        lambda entry: (entry.id, entry.summary, "nothing" if entry.offline else "download", entry.licence),
+    )
+
+
+@app.command()
+def scores(as_json: AsJson = False) -> None:
+    """List the scores."""
+    from dynplat import api
+
+    _print_entries(
+        api.list_scores(),
+        as_json,
+        ("score", "what it is", "better", "proper"),
+        lambda entry: (entry.id, entry.summary, entry.orientation, "yes" if entry.proper else "no"),
+    )
+
+
+@app.command()
+def inferences(as_json: AsJson = False) -> None:
+    """List the inference methods."""
+    from dynplat import api
+
+    _print_entries(
+        api.list_inferences(),
+        as_json,
+        ("inference", "what it is", "needs"),
+        lambda entry: (entry.id, entry.summary, " ".join(entry.needs)),
+    )
+
+
+@app.command()
+def plugins(as_json: AsJson = False) -> None:
+    """List the plugins, those that failed to load and why."""
+    from dynplat import api
+
+    reports = api.list_plugins()
+    if as_json:
+        _print_json([_plain(report) for report in reports])
+        return
+    _print_table(
+        ("plugin", "distribution", "state", "components", "reason"),
+        [
+            (r.name, f"{r.distribution} {r.version}".strip(), r.state, str(len(r.components)), r.reason or "")
+            for r in reports
+        ],
+    )
+
+
+@app.command()
+def describe(
+    component: Annotated[str, typer.Argument(metavar="ID", help="Id of a model, data set, score or inference.")],
+    as_json: AsJson = False,
+) -> None:
+    """Describe one component: what it can do, its options, its references."""
+    from dynplat import api
+
+    facts = api.describe(component)
+    if as_json:
+        _print_json(facts)
+        return
+    for name, value in facts.items():
+        _print_fact(name, value)
+
+
+# ------------------------------------------------------------------------------------------------------- jobs
+
+
+@app.command()
+def fit(
+    source: Input,
+    model: Model = "filtering/structural",
+    option: Options = None,
+    inference: Inference = "map",
+    inference_option: InferenceOptions = None,
+    time: Time = None,
+    id: Id = None,
+    columns: Columns = None,
+    seed: Seed = 0,
+    save: Annotated[Path | None, typer.Option("--save", help="Save the fit to this NetCDF file.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a model and print its parameters."""
+    from dynplat import jobs
+
+    with _progress(quiet or as_json) as observers:
+        result = jobs.fit_job(
+            source,
+            model=model,
+            options=_options(option),
+            inference=inference,
+            inference_options=_options(inference_option),
+            time=time,
+            id=id,
+            columns=_names(columns),
+            seed=seed,
+            save=save,
+            command=_command(),
+            observers=observers,
+        )
+    if as_json:
+        _print_json(result.record)
+        return
+    _print_notes(result.notes, quiet)
+    _print_table(("parameter", "estimate", "standard error"), result.rows())
+    typer.echo(f"log-likelihood {result.record['log_likelihood']:.6g} in {result.record['seconds']:.1f} s")
+
+
+@app.command()
+def impute(
+    source: Input,
+    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv, .tsv, .csv.gz or .parquet.")],
+    plot: Annotated[Path | None, typer.Option("--plot", help="Picture to write.")] = None,
+    model: Model = "filtering/structural",
+    option: Options = None,
+    inference: Inference = "map",
+    inference_option: InferenceOptions = None,
+    time: Time = None,
+    id: Id = None,
+    columns: Columns = None,
+    level: Level = 0.9,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Fill the holes of a table, with intervals for the values that would have been observed."""
+    from dynplat import jobs
+
+    with _progress(quiet) as observers:
+        result = jobs.impute_job(
+            source,
+            out=out,
+            plot=plot,
+            model=model,
+            options=_options(option),
+            inference=inference,
+            inference_options=_options(inference_option),
+            time=time,
+            id=id,
+            columns=_names(columns),
+            level=level,
+            seed=seed,
+            observers=observers,
+        )
+    _print_notes(result.notes, quiet)
+    typer.echo(result.sentence)
+
+
+@app.command()
+def forecast(
+    source: Input,
+    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv, .tsv, .csv.gz or .parquet.")],
+    horizon: Annotated[int, typer.Option("--horizon", help="Number of rows ahead, at the median step.")] = 12,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Picture to write.")] = None,
+    model: Model = "filtering/structural",
+    option: Options = None,
+    inference: Inference = "map",
+    inference_option: InferenceOptions = None,
+    time: Time = None,
+    id: Id = None,
+    columns: Columns = None,
+    level: Level = 0.9,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Forecast the rows after the end of each series, with intervals for the values that will be observed."""
+    from dynplat import jobs
+
+    with _progress(quiet) as observers:
+        result = jobs.forecast_job(
+            source,
+            out=out,
+            horizon=horizon,
+            plot=plot,
+            model=model,
+            options=_options(option),
+            inference=inference,
+            inference_options=_options(inference_option),
+            time=time,
+            id=id,
+            columns=_names(columns),
+            level=level,
+            seed=seed,
+            observers=observers,
+        )
+    _print_notes(result.notes, quiet)
+    typer.echo(result.sentence)
+
+
+@app.command()
+def compare(
+    source: Input,
+    models: Annotated[str, typer.Option("--models", help="Model ids, separated by commas.")],
+    task: Annotated[str, typer.Option("--task", help="imputation or forecast.")] = "imputation",
+    fraction: Annotated[float, typer.Option("--fraction", help="Share of the observed cells (or rows) to hide.")] = 0.3,
+    pattern: Annotated[str, typer.Option("--pattern", help="Imputation: values, blocks or rows.")] = "values",
+    horizon: Annotated[int | None, typer.Option("--horizon", help="Forecast: rows to hide at the end.")] = None,
+    scores: Annotated[
+        str | None, typer.Option("--scores", help="Score ids, separated by commas; default: all.")
+    ] = None,
+    inference: Inference = "map",
+    inference_option: InferenceOptions = None,
+    time: Time = None,
+    id: Id = None,
+    columns: Columns = None,
+    seed: Seed = 0,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Folder of finished results; a rerun picks up where it stopped.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the table: .csv, .json, .md or .tex.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare models on the same held-out cells."""
+    from dynplat import jobs
+
+    with _progress(quiet or as_json) as observers:
+        comparison = jobs.compare_job(
+            source,
+            models=_names(models) or (),
+            task=task,
+            fraction=fraction,
+            pattern=pattern,
+            horizon=horizon,
+            scores=_names(scores),
+            inference=inference,
+            inference_options=_options(inference_option),
+            time=time,
+            id=id,
+            columns=_names(columns),
+            seed=seed,
+            store=store,
+            out=out,
+            observers=observers,
+        )
+    if as_json:
+        typer.echo(comparison.to_json())
+        return
+    typer.echo(str(comparison))
+
+
+# ---------------------------------------------------------------------------------------------- for plugin authors
+
+
+@app.command()
+def check(
+    component: Annotated[str, typer.Argument(metavar="ID", help="Id of a model, or the name of a plugin.")],
+    option: Options = None,
+    seed: Seed = 0,
+    slow: Annotated[bool, typer.Option("--slow", help="Also run simulation-based calibration.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the conformance kit on a model or on all models of a plugin; exit code 1 when a check fails."""
+    from dynplat import jobs
+
+    report = jobs.check_job(component, options=_options(option), seed=seed, slow=slow)
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        typer.echo(str(report))
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@app.command("new-plugin")
+def new_plugin(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the family, in lower case.")],
+    directory: Annotated[
+        Path, typer.Option("--directory", help="Folder in which the plugin's folder is made.")
+    ] = Path(),
+) -> None:
+    """Copy the template: a working plugin to edit."""
+    from dynplat.host.scaffold import new_plugin as scaffold
+
+    folder = scaffold(name, directory)
+    typer.echo(f"Made {folder}. Next: pip install -e {folder} && dynplat models && dynplat check {name}/random-walk")
+
+
+# ----------------------------------------------------------------------------------------------------- printing
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ArgumentError(f"expected names separated by commas; got {text!r}.")
+    return names
+
+
+def _options(texts: list[str] | None) -> dict[str, Any]:
+    """Read NAME=VALUE pairs; a value that is no JSON is taken as text, and a JSON list becomes a tuple."""
+    options: dict[str, Any] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ArgumentError(f"an option must look like NAME=VALUE; got {text!r}.")
+        try:
+            parsed = json.loads(value)
+        except json.JSONDecodeError:
+            parsed = value
+        options[name.strip().replace("-", "_")] = tuple(parsed) if isinstance(parsed, list) else parsed
+    return options
+
+
+def _command() -> str:
+    return " ".join(["dynplat", *sys.argv[1:]])
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=_plain, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    import dataclasses
+
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return str(value)
+
+
+def _print_entries(entries: Any, as_json: bool, header: tuple[str, ...], row: Callable[[Any], tuple[str, ...]]) -> None:
+    if as_json:
+        _print_json([_plain(entry) for entry in entries])
+        return
+    _print_table(header, [row(entry) for entry in entries])
+
+
+def _print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width: nothing is cut or wrapped
+        console.width = 10_000
+    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, soft_wrap=False, crop=console.is_terminal)
+
+
+def _print_fact(name: str, value: Any, indent: str = "") -> None:
+    if isinstance(value, dict):
+        typer.echo(f"{indent}{name}:")
+        for key, inner in value.items():
+            _print_fact(str(key), inner, indent + "  ")
+    elif isinstance(value, (list, tuple)) and value and not all(isinstance(item, (str, int, float)) for item in value):
+        typer.echo(f"{indent}{name}:")
+        for item in value:
+            text = item.get("text", item) if isinstance(item, dict) else getattr(item, "text", item)
+            typer.echo(f"{indent}  - {text}")
+    else:
+        text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        typer.echo(f"{indent}{name}: {text}")
+
+
+def _print_notes(notes: list[str], quiet: bool) -> None:
+    if not quiet:
+        for note in notes:
+            typer.echo(f"note: {note}", err=True)
+
+
+class _Progress:
+    """A progress bar on standard error while a fit runs; used as a context manager that gives the list of observers."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.bar: Any = None
+        self.task: Any = None
+
+    def __enter__(self) -> list[Any]:
+        if self.quiet or not sys.stderr.isatty():
+            return []
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self.bar.start()
+        return [self]
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def started(self, model: Any, data: Any, method: str) -> None:
+        """Open a bar for a fit."""
+        self.task = self.bar.add_task(f"{method} {model.entry.id}", total=None)
+
+    def step(self, step: int, total: int | None, info: Any) -> None:
+        """Move the bar."""
+        self.bar.update(self.task, completed=step, total=total)
+
+    def ended(self, posterior: Any, error: Any) -> None:
+        """Close the bar of this fit."""
+        self.bar.remove_task(self.task)
+
+
+_progress = _Progress

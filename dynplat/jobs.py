@@ -1,0 +1,395 @@
+"""The whole jobs behind the commands: from a file or a name to a written table, a picture and a sentence.
+
+Everything that can be refused is refused before the fit; everything is computed before anything is written; each file
+is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dynplat import api
+from dynplat.errors import ArgumentError, DataError, StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dynplat.compare import Comparison
+    from dynplat.data import Table, Trajectories
+    from dynplat.observer import Observer
+    from dynplat.posterior import Posterior, Prediction
+    from dynplat.testing import Report
+
+_TABLES = (".csv", ".tsv", ".csv.gz", ".parquet")
+_PICTURES = (".png", ".svg", ".pdf")
+#: Share of the observed cells that the check of the calibration hides, and how many it hides at most.
+_CHECK_SHARE, _CHECK_CELLS = 0.1, 2000
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job tells its user.
+
+    Args:
+        sentence: The closing sentence.
+        notes: What could not be done, and why.
+        posterior: The fit.
+        prediction: The prediction.
+    """
+
+    sentence: str
+    notes: list[str] = field(default_factory=list)
+    posterior: Posterior | None = None
+    prediction: Prediction | None = None
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fit as the command line reports it.
+
+    Args:
+        record: Plain figures: `log_likelihood`, `parameters` (estimate and standard error), `seconds` and more.
+        notes: What the user should know.
+        posterior: The fit.
+    """
+
+    record: dict[str, Any]
+    notes: list[str]
+    posterior: Posterior
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return one line of text per parameter."""
+        lines = []
+        for name, figures in self.record["parameters"].items():
+            error = figures["standard_error"]
+            lines.append((name, f"{figures['estimate']:.6g}", "" if error is None else f"{error:.3g}"))
+        return lines
+
+
+def load_table(source: str, *, time: str | None, id: str | None, columns: tuple[str, ...] | None) -> Table:
+    """Read a file, or a data set of the catalogue by name, as a table that can be given back filled.
+
+    Raises:
+        DataError: Neither a file nor a known name, or a file that cannot be understood.
+    """
+    from dynplat.data import Trajectories, read_table
+
+    if os.path.exists(source):
+        return read_table(source, time=time, id=id, columns=columns)
+    known = {entry.id for entry in api.list_datasets()}
+    if source not in known:
+        if Path(source).suffix:
+            raise DataError(
+                "no such file.", source=source, hint="Check the path, or see the names in `dynplat datasets`."
+            )
+        api.load_dataset(source)  # an unknown name: the host says which names are near, and which plugins failed
+    if time is not None or id is not None:
+        raise ArgumentError("`--time` and `--id` name columns of a file; a data set of the catalogue needs neither.")
+    data = api.load_dataset(source)
+    if not isinstance(data, Trajectories):
+        raise ArgumentError(f"{source!r} holds {type(data).__name__}; this command takes trajectories.")
+    return read_table(data, columns=columns)
+
+
+def fit_job(
+    source: str,
+    *,
+    model: str,
+    options: Mapping[str, Any],
+    inference: str,
+    inference_options: Mapping[str, Any],
+    time: str | None,
+    id: str | None,
+    columns: tuple[str, ...] | None,
+    seed: int,
+    save: Path | None,
+    command: str = "",
+    observers: Iterable[Observer] = (),
+) -> FitResult:
+    """Fit a model to a file or a data set, and save the fit where asked."""
+    if save is not None:
+        check_target(save, (".nc",), "--save")
+    chosen = api.load_model(model, **options)
+    table = load_table(source, time=time, id=id, columns=columns)
+    posterior = api.fit(
+        chosen, table.trajectories, inference, seed=seed, observers=observers, command=command, **inference_options
+    )
+    if save is not None:
+        posterior.save(save)
+    extra = posterior.provenance["extra"]
+    record = {
+        "model": model,
+        "inference": inference,
+        "seed": seed,
+        "log_likelihood": posterior.log_likelihood,
+        "parameters": parameter_table(posterior),
+        "seconds": extra.get("seconds"),
+        "converged": extra.get("converged"),
+        "notes": list(extra.get("notes", [])),
+        "num_observed": int(table.trajectories.mask.sum()),
+        "data_fingerprint": table.trajectories.fingerprint(),
+    }
+    return FitResult(record, [*_notes(table), *record["notes"]], posterior)
+
+
+def parameter_table(posterior: Posterior) -> dict[str, dict[str, float | None]]:
+    """Return estimate (posterior mean, or the optimum) and standard error (or posterior sd) of every number fitted."""
+    standard_errors = posterior.standard_errors
+    table: dict[str, dict[str, float | None]] = {}
+    for name, variable in posterior.tree["posterior"].dataset.data_vars.items():
+        draws = variable.values.reshape(-1, *variable.shape[2:])
+        centre = np.atleast_1d(draws.mean(axis=0))
+        if draws.shape[0] > 1:
+            spread = np.atleast_1d(draws.std(axis=0, ddof=1))
+        else:
+            spread = np.atleast_1d(standard_errors.get(str(name), np.full(centre.shape, np.nan))).reshape(centre.shape)
+        for index in np.ndindex(centre.shape):
+            label = str(name) if centre.size == 1 else f"{name}[{','.join(map(str, index))}]"
+            error = float(spread[index])
+            table[label] = {
+                "estimate": float(centre[index]),
+                "standard_error": error if np.isfinite(error) else None,
+            }
+    return table
+
+
+def impute_job(
+    source: str,
+    *,
+    out: Path,
+    plot: Path | None,
+    model: str,
+    options: Mapping[str, Any],
+    inference: str,
+    inference_options: Mapping[str, Any],
+    time: str | None,
+    id: str | None,
+    columns: tuple[str, ...] | None,
+    level: float,
+    seed: int,
+    observers: Iterable[Observer] = (),
+) -> JobResult:
+    """Fill the holes of a table; write the table, and a picture where asked."""
+    from dynplat.posterior import impute
+
+    check_level(level)
+    check_target(out, _TABLES, "--out")
+    if plot is not None:
+        check_target(plot, _PICTURES, "--plot")
+    chosen = api.load_model(model, **options)
+    table = load_table(source, time=time, id=id, columns=columns)
+    data = table.trajectories
+    api.check(chosen, data, ("condition",), purpose="imputation")
+    posterior = api.fit(chosen, data, inference, seed=seed, observers=observers, **inference_options)
+    prediction = impute(posterior, seed=seed)
+    sentence = check_calibration(posterior, level=level, seed=seed)
+
+    fillable = ~data.mask & data.rows[:, :, None] & data.mask.any(axis=(0, 1))
+    table.write(out, _columns(table, prediction, fillable, level), values=np.where(fillable, prediction.mean, np.nan))
+    if plot is not None:
+        from dynplat.plots import plot_prediction, save_figure
+
+        title = f"{Path(source).name}: {int(fillable.sum())} values filled by {model}"
+        save_figure(plot_prediction(data, prediction, level=level, title=title), plot)
+    notes = [*_notes(table), *posterior.provenance["extra"].get("notes", [])]
+    return JobResult(f"Filled {int(fillable.sum())} values in {out}. {sentence}", notes, posterior, prediction)
+
+
+def _columns(table: Table, prediction: Prediction, fillable: np.ndarray, level: float) -> dict[str, np.ndarray]:
+    """The columns that are added for each channel; blank where the value was observed."""
+    lower, upper = prediction.interval(level)
+    added: dict[str, np.ndarray] = {}
+    for c, name in enumerate(table.trajectories.channels):
+        for suffix, array in (("sd", prediction.sd), ("lower", lower), ("upper", upper)):
+            added[f"{name}.{suffix}"] = np.where(fillable, array, np.nan)[:, :, c]
+        added[f"{name}.imputed"] = fillable[:, :, c]
+    return added
+
+
+def check_calibration(posterior: Posterior, *, level: float, seed: int) -> str:
+    """Hide some observed values from the fitted model and say how many fell inside their intervals.
+
+    The parameters stay as fitted (to all values), so that the check costs one more prediction and not one more fit; it
+    is a check of the intervals, not of the choice of parameters.
+    """
+    from dynplat.compare import calibration
+    from dynplat.data import hide_values
+    from dynplat.posterior import impute
+
+    data = posterior.data
+    observed = int(data.mask.sum())
+    fraction = min(_CHECK_SHARE, _CHECK_CELLS / max(observed, 1))
+    if observed * fraction < 1:
+        return f"Too few observed values ({observed}) to check the intervals."
+    check = hide_values(data, fraction, seed)
+    prediction = impute(posterior, data=check.train, num_draws=2, seed=seed)
+    return calibration(prediction, check.truth, check.hidden, level)
+
+
+def forecast_job(
+    source: str,
+    *,
+    out: Path,
+    horizon: int,
+    plot: Path | None,
+    model: str,
+    options: Mapping[str, Any],
+    inference: str,
+    inference_options: Mapping[str, Any],
+    time: str | None,
+    id: str | None,
+    columns: tuple[str, ...] | None,
+    level: float,
+    seed: int,
+    observers: Iterable[Observer] = (),
+) -> JobResult:
+    """Forecast the rows after each series; write a long table, and a picture where asked."""
+    from dynplat.posterior import forecast
+
+    check_level(level)
+    if horizon < 1:
+        raise ArgumentError(f"`--horizon` must be at least 1; got {horizon}.")
+    check_target(out, _TABLES, "--out")
+    if plot is not None:
+        check_target(plot, _PICTURES, "--plot")
+    chosen = api.load_model(model, **options)
+    table = load_table(source, time=time, id=id, columns=columns)
+    data = table.trajectories
+    api.check(chosen, data, ("forecast",), purpose="a forecast")
+    posterior = api.fit(chosen, data, inference, seed=seed, observers=observers, **inference_options)
+    prediction = forecast(posterior, horizon=horizon, seed=seed)
+    write_frame(prediction.to_frame(levels=(level,)), out)
+    if plot is not None:
+        from dynplat.plots import plot_prediction, save_figure
+
+        figure = plot_prediction(
+            data,
+            prediction,
+            level=level,
+            title=f"{Path(source).name}: forecast by {model}",
+            ahead=True,
+        )
+        save_figure(figure, plot)
+    rows = int(np.asarray(prediction.valid).sum())
+    notes = [*_notes(table), *posterior.provenance["extra"].get("notes", [])]
+    return JobResult(f"Wrote {rows} forecast rows to {out}.", notes, posterior, prediction)
+
+
+def compare_job(
+    source: str,
+    *,
+    models: tuple[str, ...],
+    task: str,
+    fraction: float,
+    pattern: str,
+    horizon: int | None,
+    scores: tuple[str, ...] | None,
+    inference: str,
+    inference_options: Mapping[str, Any],
+    time: str | None,
+    id: str | None,
+    columns: tuple[str, ...] | None,
+    seed: int,
+    store: Path | None,
+    out: Path | None,
+    observers: Iterable[Observer] = (),
+) -> Comparison:
+    """Fit several models to what a task leaves visible and score them on what it hides; finished work is kept."""
+    from dynplat.compare import Forecast, Imputation
+
+    if out is not None:
+        check_target(out, (".csv", ".json", ".md", ".tex"), "--out")
+    chosen = {name: api.load_model(name) for name in models}
+    table = load_table(source, time=time, id=id, columns=columns)
+    name = Path(source).name
+    if task == "imputation":
+        question = Imputation(table.trajectories, fraction=fraction, pattern=pattern, seed=seed, dataset=name)
+    elif task == "forecast":
+        share = None if horizon is not None else fraction
+        question = Forecast(table.trajectories, horizon=horizon, fraction=share, seed=seed, dataset=name)
+    else:
+        raise ArgumentError(f"`--task` must be 'imputation' or 'forecast'; got {task!r}.")
+    comparison = api.compare(
+        question,
+        chosen,
+        scores=scores,
+        inference=inference,
+        inference_options=inference_options,
+        seed=seed,
+        store=store,
+        observers=observers,
+    )
+    if out is not None:
+        comparison.write(out)
+    return comparison
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table whole or not at all: .csv, .tsv, .csv.gz or .parquet."""
+    from dynplat.data.atomic import replacing
+
+    name = path.name.lower()
+    with replacing(path) as temporary:
+        if name.endswith(".parquet"):
+            frame.to_parquet(temporary, index=False)
+        else:
+            frame.to_csv(
+                temporary,
+                index=False,
+                sep="\t" if name.endswith(".tsv") else ",",
+                compression="gzip" if name.endswith(".gz") else None,
+            )
+
+
+def check_job(component: str, *, options: Mapping[str, Any], seed: int, slow: bool) -> Report:
+    """Run the conformance kit on a model, or on a plugin by its name."""
+    from dynplat.testing import check_model, check_plugin
+
+    if "/" in component:
+        return check_model(api.load_model(component, **options), seed=seed, slow=slow)
+    return check_plugin(component, seed=seed, slow=slow)
+
+
+def check_level(level: float) -> None:
+    """Refuse a level that is no probability."""
+    if not 0 < level < 1:
+        raise ArgumentError(f"`--level` must be between 0 and 1 (exclusive), such as 0.9; got {level:g}.")
+
+
+def check_target(path: Path, suffixes: Iterable[str], option: str) -> None:
+    """Refuse a file that could not be written, before hours are spent on what should go into it."""
+    legal = tuple(suffixes)
+    if not str(path).lower().endswith(legal):
+        raise ArgumentError(f"`{option}` must end in {', '.join(legal)}; got {str(path)!r}.")
+    folder = path.parent if str(path.parent) else Path()
+    if not folder.is_dir():
+        raise StorageError(f"`{option}` {path}: the folder {folder} does not exist. Make it first.")
+    if path.is_dir():
+        raise StorageError(f"`{option}` {path} is a folder. Name a file.")
+    if not os.access(folder, os.W_OK):
+        raise StorageError(f"`{option}` {path}: the folder {folder} cannot be written to. Choose another place.")
+
+
+def _notes(table: Table) -> list[str]:
+    """Say which rows and channels could not be filled, and why."""
+    data: Trajectories = table.trajectories
+    notes = [f"row {row}: {reason}" for row, reason in table.notes[:20]]
+    if len(table.notes) > 20:
+        notes.append(f"and {len(table.notes) - 20} more rows of that kind")
+    for c, channel in enumerate(data.channels):
+        count = int(data.mask[:, :, c].sum())
+        if count == 0:
+            notes.append(f"column {channel!r}: nothing observed, so nothing was filled")
+        elif count == 1:
+            notes.append(f"column {channel!r}: a single observed value; its intervals rest on the prior")
+    lonely = [str(data.series[s]) for s in range(data.num_series) if data.mask[s].sum() == 1]
+    if lonely and data.num_series > 1:
+        more = f" and {len(lonely) - 5} more" if len(lonely) > 5 else ""
+        notes.append(f"series {', '.join(lonely[:5])}{more}: a single observed value each")
+    return notes

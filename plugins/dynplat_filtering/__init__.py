@@ -1,0 +1,1 @@
+"""Continuous-discrete filtering: linear stochastic differential equations observed at irregular times."""

@@ -1,0 +1,1 @@
+"""Template: a family of models for dynplat."""
