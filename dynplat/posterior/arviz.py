@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from dynplat.errors import ArgumentError, InferenceError
+from dynplat.errors import ArgumentError, CapabilityError, InferenceError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dynplat.data import Trajectories
     from dynplat.model import SiteInfo
 
 #: Names of dimensions; no site may be called so.
-DIMS = ("chain", "draw", "sample", "pred_id", "series", "time", "channel", "input", "component", "quantile")
+DIMS = ("chain", "draw", "sample", "pred_id", "series", "time", "channel", "input", "component", "quantile", "row")
 #: Name of the observed variable in every group that holds one.
 OBSERVED = "y"
+#: PSIS fits a tail of at least five draws, a fifth of all.
+_LOO_DRAWS = 25
 
 
 def site_dims(info: SiteInfo) -> tuple[str, ...]:
@@ -77,8 +81,12 @@ def build_tree(
 ) -> xr.DataTree:
     """Build the tree of a fit.
 
-    `log_likelihood` keeps its time axis, with exact zeros at rows where nothing was observed (and at the padding of
-    shorter series); `constant_data["observed"]` says which cells were. `loo` leaves those rows out.
+    `log_likelihood` has one term per row at which something was observed; time is never summed away. Rows without an
+    observation, and the padding of shorter series, carry no term: kept as zeros they would count as data points in
+    `arviz_stats.loo`, which refuses them. Where the observed rows are the same for all series (always so for a single
+    one) the dimensions are (chain, draw, series, time), with `time` along the observed rows; otherwise they are (chain,
+    draw, row), series after series. The coordinate `step` counts the rows of the data either way, and
+    `steps_of_tree` spreads the terms over all rows. `constant_data["observed"]` says which cells were observed.
 
     Args:
         data: What the model was fitted to.
@@ -110,24 +118,136 @@ def build_tree(
         expected = (num_chains, num_draws, *data.times.shape)
         if log_likelihood.shape != expected:
             raise ArgumentError(
-                f"`log_likelihood` must have shape (chain, draw, series, time) = {expected}; got {log_likelihood.shape}."
+                f"`log_likelihood` must have shape (chain, draw, series, time) = {expected}; "
+                f"got {log_likelihood.shape}."
             )
-        terms = {OBSERVED: (("chain", "draw", "series", "time"), np.asarray(log_likelihood))}
-        groups["log_likelihood"] = _sampled(terms, lead, coords, method)
+        groups["log_likelihood"] = _terms(np.asarray(log_likelihood), data, lead, coords, method)
     groups["observed_data"] = xr.Dataset({OBSERVED: (rows, np.where(data.mask, data.values, np.nan))}, coords=coords)
     groups["constant_data"] = _constants(data, coords)
     return xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
 
 
+def _terms(
+    terms: np.ndarray, data: Trajectories, lead: Mapping[str, np.ndarray], coords: Mapping[str, Any], method: str
+) -> xr.Dataset:
+    # A row may also say something through its mark alone.
+    seen = data.mask.any(axis=2) | (terms != 0).any(axis=(0, 1))
+    if (seen == seen[:1]).all() and seen.any():
+        steps = np.flatnonzero(seen[0])
+        kept = {name: _take(value, steps) for name, value in coords.items() if name != "channel"}
+        kept["step"] = (("time",), steps)
+        return _sampled({OBSERVED: (("chain", "draw", "series", "time"), terms[..., steps])}, lead, kept, method)
+    series, steps = np.nonzero(seen)
+    kept = {"step": (("row",), steps), "series": (("row",), np.asarray(data.series, dtype=object)[series])}
+    kept["times"] = (("row",), data.times[series, steps])
+    if data.is_datetime:
+        kept["date"] = (("row",), data.labels[series, steps])
+    return _sampled({OBSERVED: (("chain", "draw", "row"), terms[:, :, series, steps])}, lead, kept, method)
+
+
+def _take(value: Any, steps: np.ndarray) -> Any:
+    """Restrict a coordinate that lies along time."""
+    if isinstance(value, tuple):
+        return (value[0], np.asarray(value[1])[:, steps])
+    return value[steps] if isinstance(value, np.ndarray) else value
+
+
+def group_of(tree: xr.DataTree, name: str) -> xr.Dataset:
+    """Return a group as a Dataset."""
+    return tree.children[name].to_dataset()
+
+
+def steps_of_tree(tree: xr.DataTree, data: Trajectories) -> np.ndarray | None:
+    """Terms log p(y_t | y_<t) at all rows, (chain, draw, series, time), 0 where there is none; None if unknown."""
+    if "log_likelihood" not in tree.children:
+        return None
+    terms = group_of(tree, "log_likelihood")[OBSERVED]
+    full = np.zeros((*terms.shape[:2], *data.times.shape))
+    if "row" in terms.dims:
+        places = {name: index for index, name in enumerate(data.series)}
+        full[:, :, [places[str(name)] for name in terms["series"].values], terms["step"].values] = terms.values
+    else:
+        full[..., terms["step"].values] = terms.values
+    return full
+
+
+def predictive_group(dataset: xr.Dataset, group: str, data: Trajectories) -> xr.Dataset:
+    """Give the draws of a prediction the form of a predictive group: one chain.
+
+    Raises:
+        ArgumentError: The group is unknown, the prediction has no draws, is not of observations, or is to be compared
+            with the observed data and lies elsewhere.
+    """
+    if group not in ("predictions", "posterior_predictive"):
+        raise ArgumentError(f"`group` must be 'predictions' or 'posterior_predictive'; got {group!r}.")
+    if "draws" not in dataset or dataset.attrs.get("of", "observation") != "observation":
+        raise ArgumentError("`prediction` must be of observations and hold draws. Predict again with `num_draws`.")
+    at_rows = dataset["times"].shape == data.times.shape and bool(
+        (dataset["valid"].values == data.rows).all() and (dataset["times"].values == data.times)[data.rows].all()
+    )
+    if group == "posterior_predictive" and not at_rows:
+        raise ArgumentError("`posterior_predictive` must be at the rows of the data. Use `impute`, or `predictions`.")
+    draws = dataset["draws"].rename(sample="draw").expand_dims("chain")
+    result = draws.to_dataset(name=OBSERVED).assign_coords(chain=[0], draw=np.arange(draws.sizes["draw"]))
+    result["times"] = dataset["times"]
+    result.attrs = {"creation_library": "dynplat", "sample_dims": ["chain", "draw"]}
+    return result
+
+
+def summarise_tree(tree: xr.DataTree, standard_errors: Mapping[str, np.ndarray], **options: Any) -> pd.DataFrame:
+    """Summarise the sites; of a point estimate only the estimate and its standard error are known."""
+    options = {"round_to": "none", **options}
+    posterior = group_of(tree, "posterior")
+    if posterior.sizes.get("chain", 1) * posterior.sizes.get("draw", 1) > 1:
+        return _table(tree, **options)
+    table = _table(tree, **{**options, "kind": "stats"})[["mean"]]
+    errors = {
+        label: error
+        for name in posterior.data_vars
+        for label, error in zip(
+            _table(tree, var_names=[name], kind="stats").index,
+            np.broadcast_to(standard_errors.get(str(name), np.nan), posterior[name].shape[2:]).ravel(),
+            strict=True,
+        )
+    }
+    return table.assign(sd=[errors[label] for label in table.index])
+
+
+def _table(tree: xr.DataTree, **options: Any) -> Any:
+    import arviz_stats
+
+    return arviz_stats.summary(tree, **options)
+
+
+def loo_of_tree(tree: xr.DataTree, **options: Any) -> Any:
+    """PSIS leave-one-out over observed rows.
+
+    Raises:
+        CapabilityError: There is no log-likelihood, or there are too few draws to smooth a tail.
+    """
+    import arviz_stats
+
+    if "log_likelihood" not in tree.children:
+        raise CapabilityError("the posterior holds no log-likelihood, which leave-one-out reads.")
+    sizes = group_of(tree, "log_likelihood").sizes
+    num_draws = sizes["chain"] * sizes["draw"]
+    if num_draws < _LOO_DRAWS:
+        raise CapabilityError(
+            f"leave-one-out smooths the tail of the importance weights and needs at least {_LOO_DRAWS} draws; "
+            f"the posterior has {num_draws}. Fit with an inference that draws, such as 'nuts' or 'laplace'."
+        )
+    return arviz_stats.loo(tree, **options)
+
+
 def _constants(data: Trajectories, coords: Mapping[str, Any]) -> xr.Dataset:
     constants: dict[str, Any] = {
         "observed": (("series", "time", "channel"), np.asarray(data.mask)),
-        "row_times": (("series", "time"), np.asarray(data.times, dtype=np.float64), _unit(data)),
+        "times": (("series", "time"), np.asarray(data.times, dtype=np.float64), _unit(data)),
         "length": (("series",), np.asarray(data.lengths)),
     }
     coords = dict(coords)
     if data.inputs is not None:
-        coords["input"] = list(data.input_names or [])
+        coords["input"] = list(data.input_names)
         constants["inputs"] = (("series", "time", "input"), np.asarray(data.inputs))
     if data.marks is not None:
         constants["marks"] = (("series", "time"), np.asarray(data.marks))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,25 @@ import xarray as xr
 
 from dynplat.arrays import Array
 from dynplat.errors import ArgumentError
-from dynplat.posterior.arviz import OBSERVED, build_tree
+from dynplat.posterior.arviz import (
+    OBSERVED,
+    build_tree,
+    group_of,
+    loo_of_tree,
+    predictive_group,
+    steps_of_tree,
+    summarise_tree,
+)
 from dynplat.posterior.provenance import plain_json, provenance
+from dynplat.posterior.storage import Parts, read_parts, write_parts
 from dynplat.posterior.times import coordinates
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dynplat.data import Trajectories
     from dynplat.model import AbstractModel, Context, SiteInfo
+    from dynplat.posterior.prediction import Prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +112,7 @@ class Posterior:
             method=method,
             language=language,
             seed=seed,
-            fingerprint=data.fingerprint,
+            fingerprint=data.fingerprint(),
             command=command,
             extra=extra,
         )
@@ -115,15 +128,28 @@ class Posterior:
     @property
     def num_draws(self) -> int:
         """Number of draws over all chains."""
-        sizes = self.tree["posterior"].sizes
+        sizes = group_of(self.tree, "posterior").sizes
         return int(sizes.get("chain", 1) * sizes.get("draw", 1))
+
+    @cached_property
+    def local_sites(self) -> tuple[str, ...]:
+        """Names of the sites with one value per series."""
+        return tuple(
+            str(name) for name, site in group_of(self.tree, "posterior").data_vars.items() if site.attrs["local"]
+        )
 
     @property
     def log_likelihood(self) -> float | None:
         """Log-likelihood of the observed values, at the point estimate or averaged over the draws; None if unknown."""
-        if "log_likelihood" not in self.tree:
+        if "log_likelihood" not in self.tree.children:
             return None
-        return float(self.tree["log_likelihood"][OBSERVED].sum(("series", "time")).mean())
+        terms = group_of(self.tree, "log_likelihood")[OBSERVED].values
+        return float(terms.reshape(*terms.shape[:2], -1).sum(axis=2).mean())
+
+    @property
+    def log_likelihood_steps(self) -> np.ndarray | None:
+        """Terms log p(y_t | y_<t), (chain, draw, series, time), 0 where nothing was observed; None if unknown."""
+        return steps_of_tree(self.tree, self.data)
 
     @property
     def standard_errors(self) -> dict[str, np.ndarray]:
@@ -132,7 +158,7 @@ class Posterior:
         A site about which nothing is known (a point estimate without a curvature) is left out.
         """
         if self.num_draws > 1:
-            sites = self.tree["posterior"].data_vars.items()
+            sites = group_of(self.tree, "posterior").data_vars.items()
             return {str(name): np.asarray(site.std(("chain", "draw"), ddof=1)) for name, site in sites}
         reported = self.provenance["extra"].get("standard_errors", {})
         return {name: np.asarray(value, dtype=np.float64) for name, value in reported.items()}
@@ -150,19 +176,75 @@ class Posterior:
         """
         chosen = thinned(self.num_draws, num_draws, seed)
         sites = {}
-        for name, site in self.tree["posterior"].data_vars.items():
+        for name, site in group_of(self.tree, "posterior").data_vars.items():
             values = site.values.reshape(-1, *site.shape[2:])[chosen]
             sites[str(name)] = to_array(values if site.attrs["local"] else values[:, None])
         return sites
 
-    def save(self, path: Any) -> None:
-        """Write the posterior to a NetCDF file."""
-        raise NotImplementedError
+    def with_prediction(self, prediction: Prediction, group: str = "predictions") -> Posterior:
+        """Return a copy whose tree also holds the draws of a prediction, as one chain, under ArviZ's name.
+
+        Args:
+            prediction: A prediction of observations, with draws.
+            group: `predictions`, or `posterior_predictive` for a prediction at the rows of the data, which ArviZ then
+                compares with `observed_data`.
+
+        Raises:
+            ArgumentError: The group is unknown, or `posterior_predictive` is not at the rows of the data.
+        """
+        tree = self.tree.copy()
+        tree[group] = xr.DataTree(predictive_group(prediction.dataset, group, self.data))
+        return replace(self, tree=tree)
+
+    def summary(self, **options: Any) -> pd.DataFrame:
+        """Table of the sites: mean, sd, intervals, effective sample sizes and R-hat (`arviz_stats.summary`).
+
+        The table of a point estimate has the estimate as `mean` and its standard error as `sd` (NaN where the method
+        reported none).
+
+        Args:
+            options: Options of `arviz_stats.summary`, such as `var_names`; `round_to` is 'none' unless given.
+        """
+        return summarise_tree(self.tree, self.standard_errors, **options)
+
+    def loo(self, **options: Any) -> Any:
+        """Estimate out-of-sample predictive accuracy by PSIS leave-one-out (`arviz_stats.loo`) over observed rows.
+
+        The terms are log p(y_t | y_<t): what is left out is one such factor of the likelihood, the one-step-ahead
+        prediction of a row, not the row's role as history of later rows. Rows at which nothing was observed, and the
+        padding of shorter series, carry no term and are left out, so they count neither as data points nor in the
+        standard error.
+
+        Args:
+            options: Options of `arviz_stats.loo`, such as `pointwise=True`.
+
+        Raises:
+            CapabilityError: The posterior holds no log-likelihood, or too few draws.
+        """
+        return loo_of_tree(self.tree, **options)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one NetCDF file, replacing a file that is there in one step. No pickle.
+
+        Raises:
+            ArgumentError: The context holds a value that has no exact form in a file.
+            StorageError: The file cannot be written.
+        """
+        write_parts(Parts(self.tree, self.model, self.context, self.data), path)
 
     @classmethod
-    def load(cls, path: Any, resolve: Callable[[str, dict[str, Any]], AbstractModel]) -> Posterior:
-        """Read a posterior back; `resolve(id, options)` supplies the model."""
-        raise NotImplementedError
+    def load(cls, path: str | os.PathLike[str], resolve: Callable[[str, dict[str, Any]], AbstractModel]) -> Posterior:
+        """Read a posterior that `save` wrote. Loading runs no code that the file could choose.
+
+        Args:
+            path: The file.
+            resolve: Function of a model's id and options that returns the model; its errors pass through (a model
+                that is not installed).
+
+        Raises:
+            StorageError: The file is missing, damaged, of another kind or of another version.
+        """
+        return cls(*read_parts(path, resolve))
 
 
 def thinned(available: int, wanted: int | None, seed: int) -> np.ndarray:
