@@ -4,22 +4,41 @@ r"""Linear-Gaussian chains: exact likelihood, filter, smoother, joint posterior 
     x_t = F_t x_{t-1} + c_t + B_t u_{t-1} + N(0, Q_t), \qquad y_t = H_t x_t + d_t + D_t u_t + N(0, R_t), \qquad
     x_0 \sim N(m_0, P_0)
 
-in column convention, `F @ x`. The law of the state at the *first row* is N(m0, P0): `F`, `c`, `Q` of the first row are
-not used. The input of a row holds from it until the next row, so the transition into row t reads the input of row t - 1.
+in column convention, `F @ x`. The law of the state at the *first row* is N(m0, P0): `F`, `c`, `B`, `Q` of the first row
+are not used. The input of a row holds from it until the next row, so the transition into row t reads the input of row
+t - 1.
 
 Shapes: one rule. `F, Q, H, R, c, d, B, D` always carry a time axis before their core dimensions; its length is T, or 1
 for what does not change with time: `F (..., series or 1, T or 1, n, n)`. `m0 (..., series or 1, n)`,
 `P0 (..., series or 1, n, n)` and `diffuse (..., series or 1, n, q)` carry none. Leading axes broadcast and may be
 absent. `LinearGaussian.time_invariant` takes everything without the time axis.
+
+Singular Q, R and P0 are ordinary inputs. A law that has no density at the observations (an innovation covariance that
+is singular to rounding) raises `NoDensityError` with series and row; inside a JAX trace, where no error can depend on
+numbers, its terms are NaN.
+
+Sources: Kalman (1960); Rauch, Tung and Striebel (1965); Särkkä and García-Fernández (2021); Durbin and Koopman (2012).
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
-from dynplat.arrays import Array, Observations, Random
+from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like, common_type, compiled
+from dynplat.errors import ArgumentError, CapabilityError
+from dynplat.process import filtering
 from dynplat.process.base import AbstractConditional, AbstractProcess, Draw
-from dynplat.process.gaussian_predictive import GaussianPredictive
+from dynplat.process.chain_checks import (
+    check_density,
+    check_observations,
+    check_parameters,
+    check_resolved,
+    shared_mask,
+)
+from dynplat.process.filtering import FilterRun, Parameters, SmootherRun
+from dynplat.process.gaussian_predictive import GaussianPredictive, draw_noise
+from dynplat.scan import check_driver
 
 
 class Filtered(NamedTuple):
@@ -55,7 +74,16 @@ class Smoothed(NamedTuple):
 
 
 class LinearGaussian(AbstractProcess):
-    """A linear-Gaussian chain (see the module for its law and shapes).
+    r"""A linear-Gaussian chain (see the module for its law and shapes).
+
+    With `diffuse`, the state at the first row is m0 + A delta + N(0, P0) with delta flat: `log_prob` is the log of the
+    integral of p(y | delta) over delta, the limit of log p(y) + (q/2) log(2 pi kappa) for delta ~ N(0, kappa I): the
+    diffuse log-likelihood as Durbin and Koopman's tables print it. It depends on the scale of the columns of A by a
+    constant. Such a chain cannot be simulated.
+
+    `driver` says how time is scanned. `balanced` solves with products of elements; where those are ill-conditioned or
+    do not exist (no noise at all between two exact observations) the sequential driver is run instead, so that the
+    result never depends on the driver beyond rounding.
 
     Args:
         F: Transitions, (..., series or 1, T or 1, n, n).
@@ -68,13 +96,13 @@ class LinearGaussian(AbstractProcess):
         d: Observation offsets, (..., series or 1, T or 1, p), or None for 0.
         B: Effect of the inputs on the state, (..., series or 1, T or 1, n, k), or None.
         D: Effect of the inputs on the observation, (..., series or 1, T or 1, p, k), or None.
-        diffuse: Directions in which the state at the first row has a flat law, (..., series or 1, n, q), or None.
+        diffuse: Directions A in which the state at the first row has a flat law, linearly independent columns,
+            (..., series or 1, n, q), or None.
         driver: `sequential`, `balanced`, or `auto`: chosen by framework, device and length.
-    """
 
-    batch_shape: tuple[int, ...]
-    num_states: int
-    num_channels: int
+    Raises:
+        ArgumentError: Shapes or frameworks do not fit together.
+    """
 
     def __init__(
         self,
@@ -91,7 +119,10 @@ class LinearGaussian(AbstractProcess):
         D: Array | None = None,
         diffuse: Array | None = None,
         driver: str = "auto",
-    ) -> None: ...
+    ) -> None:
+        self.parameters = Parameters(*common_type(F, Q, H, R, m0, P0, c, d, B, D, diffuse))
+        self.driver = check_driver(driver)
+        self.batch_shape, self.num_steps = check_parameters(self.parameters)
 
     @classmethod
     def time_invariant(
@@ -111,36 +142,167 @@ class LinearGaussian(AbstractProcess):
         driver: str = "auto",
     ) -> LinearGaussian:
         """Build a time-invariant chain from arrays without a time axis: `F (..., series or 1, n, n)` and so on."""
-        ...
+        F, Q, H, R, m0, P0, c, d, B, D, diffuse = common_type(F, Q, H, R, m0, P0, c, d, B, D, diffuse)
+        F, Q, H, R, B, D = (None if a is None else a[..., None, :, :] for a in (F, Q, H, R, B, D))
+        c, d = (None if a is None else a[..., None, :] for a in (c, d))
+        return cls(F, Q, H, R, m0, P0, c, d, B=B, D=D, diffuse=diffuse, driver=driver)
+
+    @property
+    def num_states(self) -> int:
+        """Number of states, n."""
+        return int(self.parameters.F.shape[-1])
+
+    @property
+    def num_channels(self) -> int:
+        """Number of channels, p."""
+        return int(self.parameters.H.shape[-2])
 
     def log_prob_steps(self, observations: Observations) -> Array:
-        """Terms log p(y_t | y_<t), (..., series, time)."""
-        ...
+        """Terms log p(y_t | y_<t), (..., series, time); a row with nothing observed gives exactly 0.
+
+        Raises:
+            NoDensityError: The law has no density at the observations.
+            ArgumentError: Shapes do not fit.
+        """
+        arguments = self._arguments(observations)
+        run = compiled(filtering.run_likelihood, self.parameters.F, "driver")
+        likelihood = run(*arguments, driver=self.driver)
+        check_density(likelihood.singular, observations.times, self.parameters.F.dtype)
+        return likelihood.log_prob_steps
 
     def filter(self, observations: Observations) -> Filtered:
-        """Predicted and filtered moments."""
-        ...
+        """Predicted and filtered moments (arguments and errors as for `log_prob_steps`).
+
+        While a diffuse start is not resolved, the variances that it leaves free are infinite.
+        """
+        posterior = self.posterior(observations)
+        run = posterior.filtered
+        moments = compiled(filtering.filtered_moments, self.parameters.F)
+        before = None if run.start is None else filtering.start_before(run.start)
+        predicted_means, predicted_covs = moments(run.predicted, before)
+        means, covs = moments(run.filtered, run.start)
+        return Filtered(predicted_means, predicted_covs, means, covs, run.likelihood.log_prob_steps)
 
     def smooth(self, observations: Observations) -> Smoothed:
-        """Smoothed moments and lag-one cross covariances."""
-        ...
+        """Smoothed moments and lag-one cross covariances (arguments and errors as for `log_prob_steps`).
+
+        Raises:
+            NoDensityError: Also when the observations leave a direction of a diffuse start undetermined.
+        """
+        run = self.posterior(observations).smoothed
+        return Smoothed(run.means, run.covs, run.cross_covs)
 
     def draw_states(self, observations: Observations, num_draws: int, random: Random) -> Array:
         """Joint draws of all states given the observations, (num_draws, ..., series, time, n)."""
-        ...
+        return self.posterior(observations).draw_states(num_draws, random)
+
+    def posterior(self, observations: Observations) -> ChainPosterior:
+        """The states given the observations; each pass runs on first use and is kept."""
+        return ChainPosterior(self, observations)
 
     def predictive(self, observations: Observations, rows: Array) -> GaussianPredictive:
-        """The law, given the observations, at rows of the chain: `rows` are integers, (..., series, query).
+        """The law, given the observations, at rows of the chain.
 
         A process in continuous time builds a chain on the union of observed and query times (query rows have mask
-        False) and asks here for the rows of its query times. Everything is computed on first use and kept.
+        False) and asks here for the rows of its query times.
+
+        Args:
+            observations: Observations at all rows of the chain.
+            rows: Integer row numbers, (..., series or 1, query).
         """
-        ...
+        return self.posterior(observations).at_rows(rows)
 
     def sample(self, times: Array, *, random: Random, inputs: Array | None = None) -> Draw:
-        """Draw one trajectory for each leading index of parameters and times; of `times` only the shape is read."""
-        ...
+        """Draw one trajectory for each leading index of parameters and times; of `times` only the shape is read.
+
+        Raises:
+            CapabilityError: The start is diffuse.
+        """
+        if self.parameters.diffuse is not None:
+            raise CapabilityError(
+                "a chain with a `diffuse` start has no proper law to draw from. Give the first state a covariance `P0` "
+                "in those directions instead."
+            )
+        like = self.parameters.F
+        xp = array_namespace(like)
+        inputs = None if inputs is None else asarray_like(inputs, like)
+        size = int(times.shape[-1])
+        lead = tuple(xp.broadcast_shapes(self.batch_shape, tuple(times.shape[:-1])))
+        if inputs is not None:
+            lead = tuple(xp.broadcast_shapes(lead, tuple(inputs.shape[:-2])))
+        check_observations(self, (*lead, size, self.num_channels), inputs)
+        noise = random.normal((*lead, size, self.num_states))
+        simulate = compiled(filtering.run_simulation, like, "driver")
+        states = simulate(self.parameters, noise, inputs, driver=self.driver)
+        H, R = self.parameters.H, self.parameters.R
+        values = (H @ states[..., None])[..., 0]
+        offset = filtering.observation_offset(self.parameters, inputs)
+        values = values if offset is None else values + offset
+        return Draw(values + draw_noise(R, tuple(values.shape), random), states)
 
     def condition(self, observations: Observations) -> AbstractConditional:
         """Return the law given `observations`, to be asked at rows of the chain, or (time-invariant) at later steps."""
-        ...
+        from dynplat.process.chain_conditional import ChainConditional
+
+        return ChainConditional(self, observations)
+
+    def _arguments(self, observations: Observations) -> tuple[Parameters, Array, Array | None, Array | None]:
+        like = self.parameters.F
+        values = asarray_like(observations.values, like)
+        xp = array_namespace(like, values)
+        if values.dtype != like.dtype:
+            values = xp.astype(values, like.dtype)
+        inputs = observations.inputs
+        if inputs is not None:
+            inputs = asarray_like(inputs, like)
+            inputs = inputs if inputs.dtype == like.dtype else xp.astype(inputs, like.dtype)
+        check_observations(self, tuple(values.shape), inputs)
+        return self.parameters, values, shared_mask(observations.mask, values), inputs
+
+
+class ChainPosterior:
+    """The states of a chain given observations. Passes run on first use and are kept.
+
+    Args:
+        chain: The chain.
+        observations: Observations at all its rows.
+    """
+
+    def __init__(self, chain: LinearGaussian, observations: Observations) -> None:
+        self.chain = chain
+        self.observations = observations
+        self._call = chain._arguments(observations)
+
+    @cached_property
+    def filtered(self) -> FilterRun:
+        """The filter pass."""
+        run = compiled(filtering.run_filter, self.chain.parameters.F, "driver")
+        filtered = run(*self._call, driver=self.chain.driver)
+        check_density(filtered.likelihood.singular, self.observations.times, self.chain.parameters.F.dtype)
+        return filtered
+
+    @cached_property
+    def smoothed(self) -> SmootherRun:
+        """The smoother pass."""
+        run = compiled(filtering.run_smoother, self.chain.parameters.F, "driver")
+        smoothed = run(self.filtered, driver=self.chain.driver)
+        check_resolved(smoothed.improper)
+        return smoothed
+
+    def draw_states(self, num_draws: int, random: Random) -> Array:
+        """Joint draws of all states, (num_draws, ..., series, time, n)."""
+        if num_draws < 1:
+            raise ArgumentError(f"`num_draws` must be at least 1; got {num_draws}.")
+        smoothed = self.smoothed
+        noise = random.normal((num_draws, *smoothed.means.shape))
+        start_noise = None
+        if smoothed.start_mean is not None:
+            start_noise = random.normal((num_draws, *smoothed.start_mean.shape))
+        run = compiled(filtering.run_draws, noise, "driver")
+        return run(smoothed, noise, start_noise, driver=self.chain.driver)
+
+    def at_rows(self, rows: Array) -> GaussianPredictive:
+        """The law at rows of the chain, (..., series or 1, query)."""
+        from dynplat.process.chain_conditional import predictive_at_rows
+
+        return predictive_at_rows(self, rows)
