@@ -124,7 +124,13 @@ def build_tree(
         groups["log_likelihood"] = _terms(np.asarray(log_likelihood), data, lead, coords, method)
     groups["observed_data"] = xr.Dataset({OBSERVED: (rows, np.where(data.mask, data.values, np.nan))}, coords=coords)
     groups["constant_data"] = _constants(data, coords)
-    return xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
+    return xr.DataTree.from_dict({f"/{name}": _counted(dataset) for name, dataset in groups.items()})
+
+
+def _counted(dataset: xr.Dataset) -> xr.Dataset:
+    """Give every dimension without a coordinate one that counts: plots select along coordinates."""
+    bare = [name for name in dataset.sizes if name not in dataset.coords]
+    return dataset.assign_coords({name: np.arange(dataset.sizes[name]) for name in bare})
 
 
 def _terms(
@@ -191,7 +197,7 @@ def predictive_group(dataset: xr.Dataset, group: str, data: Trajectories) -> xr.
     result = draws.to_dataset(name=OBSERVED).assign_coords(chain=[0], draw=np.arange(draws.sizes["draw"]))
     result["times"] = dataset["times"]
     result.attrs = {"creation_library": "dynplat", "sample_dims": ["chain", "draw"]}
-    return result
+    return _counted(result)
 
 
 def summarise_tree(tree: xr.DataTree, standard_errors: Mapping[str, np.ndarray], **options: Any) -> pd.DataFrame:

@@ -38,6 +38,8 @@ def test_tree_has_arviz_groups_and_named_dimensions(fit, ragged) -> None:
     assert sites["mu"].dims == ("chain", "draw", "mu_dim_0")
     assert sites["tau"].dims == ("chain", "draw", "series")
     assert list(sites["series"].values) == ["north", "south", "east"]
+    # Plots of ArviZ 1.x select along coordinates, so that every dimension needs one.
+    assert all(set(group.dataset.sizes) <= set(group.dataset.coords) for group in posterior.tree.children.values())
     observed = posterior.tree["observed_data"]["y"]
     assert observed.dims == ("series", "time", "channel")
     np.testing.assert_array_equal(observed.notnull().values, ragged.mask)

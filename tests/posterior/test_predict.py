@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -89,6 +91,48 @@ def test_chunks_leave_the_components_unchanged(fit, ragged, name, monkeypatch) -
     for variable in ("component_mean", "component_sd"):
         np.testing.assert_allclose(parts.dataset[variable], whole.dataset[variable], rtol=1e-12)
     assert len(np.unique(parts.draws.values[:, 0, 0, 0])) == 100
+
+
+def test_one_compiled_program_serves_all_chunks(fit, single, conjugate, monkeypatch) -> None:
+    traced = []
+
+    class Counted(conjugate.Level):
+        def process(self, sites, context):
+            traced.append(sites["mu"].shape)
+            return super().process(sites, context)
+
+    posterior = fit(single, model=Counted())
+    monkeypatch.setattr("dynplat.posterior.ask.ROWS_PER_CALL", 100)
+    prediction = impute(posterior, framework="jax", num_draws=80)
+    # 14 rows per draw: seven draws per chunk, twelve chunks, one trace.
+    assert traced == [(7, 1, 1)]
+    assert len(np.unique(prediction.draws.values[:, 0, 0, 0])) == 80
+
+
+def test_process_that_cannot_be_traced_runs_uncompiled(fit, single, conjugate) -> None:
+    class Concrete(conjugate.Level):
+        def process(self, sites, context):
+            assert float(np.asarray(sites["sigma"]).min()) > 0
+            return super().process(sites, context)
+
+    posterior = fit(single, model=Concrete())
+    components = impute(posterior, framework="jax", num_draws=0).dataset["component_mean"]
+    np.testing.assert_allclose(components, impute(posterior, num_draws=0).dataset["component_mean"], rtol=1e-12)
+
+
+def test_language_of_the_fit_chooses_the_framework(fit, single, conjugate, monkeypatch) -> None:
+    # The function `predict` hides its module's name in the package.
+    module = importlib.import_module("dynplat.posterior.predict")
+    used, real = [], module.ask
+
+    def spy(model, context, sites, local, question, engine):
+        used.append(engine.framework)
+        return real(model, context, sites, local, question, engine._replace(framework="numpy"))
+
+    monkeypatch.setattr(module, "ask", spy)
+    for language in ("numpyro", "pyro", ""):
+        impute(fit(single, language=language), num_draws=0)
+    assert used == ["jax", "torch", "numpy"]
 
 
 def test_local_sites_reach_their_series(fit, ragged) -> None:
