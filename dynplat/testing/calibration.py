@@ -23,8 +23,8 @@ def check_calibration(subject: Subject) -> None:
     from scipy import stats
 
     from dynplat.data import Trajectories
-    from dynplat.inference.joint import prior_sites
     from dynplat.inference.nuts import run
+    from dynplat.inference.prior import sample_prior
 
     if subject.language is None:
         raise CheckSkipped("the model has no language")
@@ -32,9 +32,10 @@ def check_calibration(subject: Subject) -> None:
     ranks: dict[str, list[np.ndarray]] = {}
     for index in range(_NUM_DATA):
         seed = subject.seed + 1000 + index
-        sites, infos = prior_sites(subject.model, subject.context, language=subject.language, seed=seed)
+        draws, infos = sample_prior(subject.model, subject.context, num_draws=1, seed=seed, language=subject.language)
+        sites = {name: value[0] for name, value in draws.items()}
         with subject.arrays() as to_array:
-            process = subject.model.process({k: to_array(to_numpy(v)) for k, v in sites.items()}, subject.context)
+            process = subject.model.process({name: to_array(value) for name, value in sites.items()}, subject.context)
             random = random_source(seed, to_array(0.0))
             values = to_numpy(process.sample(to_array(subject.observations.times), random=random).values)
         simulated = Trajectories.from_arrays(
@@ -50,7 +51,7 @@ def check_calibration(subject: Subject) -> None:
             if info.kind != "sample":
                 continue
             drawn = posterior.tree["posterior"][name].values[0, ::4]
-            true = to_numpy(sites[name]) if info.local else to_numpy(sites[name])[0]
+            true = sites[name] if info.local else sites[name][0]
             ranks.setdefault(name, []).append((drawn < true).sum(axis=0).ravel())
     total = sum(np.size(rank[0]) for rank in ranks.values())
     for name, rows in ranks.items():

@@ -68,25 +68,26 @@ def check_context_ignores_hidden_cells(subject: Subject) -> None:
 def check_prior_runs_in_each_language(subject: Subject) -> None:
     """The prior emits the same sites, of the same shapes and finite, in each declared language; seeds are obeyed."""
     subject.need("prior")
-    from dynplat.inference.joint import prior_sites
+    from dynplat.inference.prior import sample_prior
 
     shapes = {}
     for language in subject.claims.languages:
-        first, infos = prior_sites(subject.model, subject.context, language=language, seed=subject.seed)
-        again, _ = prior_sites(subject.model, subject.context, language=language, seed=subject.seed)
-        other, _ = prior_sites(subject.model, subject.context, language=language, seed=subject.seed + 1)
+        (first, infos), (again, _), (other, _) = (
+            sample_prior(subject.model, subject.context, num_draws=2, seed=seed, language=language)
+            for seed in (subject.seed, subject.seed, subject.seed + 1)
+        )
         random = [name for name, info in infos.items() if info.kind == "sample"]
         for name in infos:
-            value = to_numpy(first[name])
+            value = first[name]
             if not np.isfinite(value).all():
                 raise CheckFailed(f"site {name!r} is not finite under {language}: {value}.")
-            if not np.array_equal(value, to_numpy(again[name])):
+            if not np.array_equal(value, again[name]):
                 raise CheckFailed(f"site {name!r} differs between two runs with one seed under {language}.")
-        if random and all(np.array_equal(to_numpy(first[name]), to_numpy(other[name])) for name in random):
+        if random and all(np.array_equal(first[name], other[name]) for name in random):
             raise CheckFailed(
                 f"the prior gives the same draw for different seeds under {language}: the seed is ignored."
             )
-        shapes[language] = {name: tuple(to_numpy(first[name]).shape) for name in infos}
+        shapes[language] = {name: tuple(first[name].shape) for name in infos}
     if len(set(map(json.dumps, (dict(sorted(s.items())) for s in shapes.values())))) > 1:
         raise CheckFailed(f"the languages disagree on sites or shapes: {shapes}.")
 
@@ -126,7 +127,7 @@ def check_scale_of_time(subject: Subject) -> None:
     """
     subject.need("prior", "likelihood", "irregular_times")
     from dynplat.data import Trajectories
-    from dynplat.inference.joint import prior_sites
+    from dynplat.inference.prior import sample_prior
 
     data, factor = subject.data, 7.0
     stretched = Trajectories.from_arrays(
@@ -141,13 +142,12 @@ def check_scale_of_time(subject: Subject) -> None:
     for which in (data, stretched):
         context = subject.model.prepare(which)
         observations = observations_from(which)
-        per_seed = []
-        for i in range(NUM_POINTS):
-            sites, _ = prior_sites(subject.model, context, language=str(subject.language), seed=subject.seed + i)
-            with subject.arrays() as to_array:
-                process = subject.model.process({k: to_array(to_numpy(v)) for k, v in sites.items()}, context)
-                per_seed.append(to_numpy(process.log_prob(given(observations, to_array))))
-        results.append(np.stack(per_seed))
+        sites, _ = sample_prior(
+            subject.model, context, num_draws=NUM_POINTS, seed=subject.seed, language=subject.language
+        )
+        with subject.arrays() as to_array:
+            process = subject.model.process({name: to_array(value) for name, value in sites.items()}, context)
+            results.append(to_numpy(process.log_prob(given(observations, to_array))))
     compare_arrays(
         f"log_prob under the prior with time in a unit {factor:g} times smaller",
         results[1],

@@ -88,7 +88,7 @@ class Subject:
     @cached_property
     def points(self) -> tuple[list[dict[str, np.ndarray]], dict[str, SiteInfo]]:
         """Parameter draws from the prior, in canonical form (series or 1, core), and facts about the sites."""
-        from dynplat.inference.joint import prior_sites
+        from dynplat.inference.prior import sample_prior
 
         if not self.claims.prior or self.language is None:
             draws = self.model.solve(observations_from(self.data), self.context, seed=self.seed)
@@ -98,10 +98,10 @@ class Subject:
             infos = {name: SiteInfo(name, "sample", value.shape[1:], False) for name, value in names.items()}
             count = min(NUM_POINTS, min(len(value) for value in names.values()))
             return [{name: value[i][None] for name, value in names.items()} for i in range(count)], infos
-        drawn = [
-            prior_sites(self.model, self.context, language=self.language, seed=self.seed + i) for i in range(NUM_POINTS)
-        ]
-        return [{name: np.asarray(to_numpy(value)) for name, value in sites.items()} for sites, _ in drawn], drawn[0][1]
+        drawn, infos = sample_prior(
+            self.model, self.context, num_draws=NUM_POINTS, seed=self.seed, language=self.language
+        )
+        return [{name: value[i] for name, value in drawn.items()} for i in range(NUM_POINTS)], infos
 
     @contextmanager
     def arrays(self, dtype: str = "float64") -> Iterator[Callable[[Any], Array]]:

@@ -51,13 +51,11 @@ class Part(NamedTuple):
     Attributes:
         dynamics: The linear SDE of its state.
         start: Mean (channel, state) and covariance (channel, state, state) of the starting state; None for the
-            stationary law.
-        invariant: Whether the starting law is kept by the dynamics, so that it holds at any time.
+            stationary law, which holds at any time.
     """
 
     dynamics: AbstractLinearDynamics
     start: tuple[np.ndarray, np.ndarray] | None = None
-    invariant: bool = True
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class LocalLevel(AbstractComponent):
     def part(self, sites: Sites, context: Context) -> Part:
         """Build the part."""
         law = IntegratedWiener(0, sites["level_sd"])
-        return Part(law, wide_start(context), invariant=False)
+        return Part(law, wide_start(context))
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ class LocalLinearTrend(AbstractComponent):
         law = IntegratedWiener(1, sites["slope_sd"], level_sd=sites.get("level_sd"))
         slope = np.hypot(6.0 * slope_scale(context), context["step_scale"] / context["gap"])
         mean = np.stack([context["location"], 0.0 * slope], axis=-1)
-        return Part(law, independent(mean, np.stack([3.0 * context["scale"], slope], axis=-1)), invariant=False)
+        return Part(law, independent(mean, np.stack([3.0 * context["scale"], slope], axis=-1)))
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ class Mean(AbstractComponent):
 
     def part(self, sites: Sites, context: Context) -> Part:
         """Build the part."""
-        return Part(Constant(1), wide_start(context))
+        return Part(Constant(1, mean=context["location"][:, None], sd=3.0 * context["scale"][:, None]))
 
 
 class _AbstractMatern(AbstractComponent):
@@ -235,7 +233,7 @@ class Seasonal(AbstractComponent):
         """Build the part."""
         scale = context["scale"][:, None] * np.ones(2 * self.harmonics)
         law = Harmonic(self.period, sites["drift_sd"], num_harmonics=self.harmonics)
-        return Part(law, independent(0.0 * scale, scale), invariant=False)
+        return Part(law, independent(0.0 * scale, scale))
 
 
 @dataclass(frozen=True)

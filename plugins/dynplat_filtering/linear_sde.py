@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from dynplat.process.dynamics import Dense
 
 from dynplat.arrays import Array, array_namespace, asarray_like
 from dynplat.model import AbstractLanguage, AbstractModel, Context, Sites, summarise
 from dynplat.process import LinearSDE
+from dynplat.process.dynamics import Dense
 from dynplat_filtering import entries
 from dynplat_filtering.components import log_normal
 from dynplat_filtering.models import check_positive
@@ -85,16 +85,7 @@ class FreeLinearSDE(AbstractModel):
             L = L + _strictly_lower(sites["coupling"], context["dimension"])
             K = _strictly_lower(sites["rotation"], context["dimension"])
             A = K - xp.matrix_transpose(K) - 0.5 * (L @ xp.matrix_transpose(L))
-        identity = asarray_like(np.eye(context["dimension"]), noise_sd)
-        return LinearSDE(
-            Dense(A, L),
-            H=sites["loading"],
-            R=_diagonal(noise_sd**2),
-            d=sites["mean"],
-            m0=0.0 * sites["diffusion_sd"],
-            P0=identity,
-            stationary=True,
-        )
+        return LinearSDE(Dense(A, L), H=sites["loading"], R=_diagonal(noise_sd**2), d=sites["mean"])
 
 
 def _diagonal(entries_: Array) -> Array:

@@ -68,17 +68,10 @@ class AbstractSum(AbstractModel):
             own = {key.removeprefix(f"{name}."): value for key, value in sites.items() if key.startswith(f"{name}.")}
             parts.append(component.part(own, context))
         dynamics = Stack(*(part.dynamics for part in parts))
-        m0, P0 = dynamics.start([part.start for part in parts])
-        return IndependentChannels(
-            LinearSDE(
-                dynamics,
-                H=asarray_like(dynamics.readout[None, :], m0),
-                R=sites["noise_sd"][..., None, None] ** 2,
-                m0=m0,
-                P0=P0,
-                stationary=all(part.invariant for part in parts),
-            )
-        )
+        moving = any(part.start is not None for part in parts)
+        m0, P0 = dynamics.start([part.start for part in parts]) if moving else (None, None)
+        H = asarray_like(dynamics.readout[None, :], sites["noise_sd"])
+        return IndependentChannels(LinearSDE(dynamics, H, sites["noise_sd"][..., None, None] ** 2, m0, P0))
 
 
 def named_components(context: Context) -> list[tuple[str, AbstractComponent]]:

@@ -18,11 +18,18 @@ from dynplat.process.dynamics.base import AbstractLinearDynamics, block_diagonal
 class Constant(AbstractLinearDynamics):
     """States that never move: regression coefficients, static offsets. What is unknown about them is in their start.
 
+    Every law of such a state is stationary; with `mean` and `sd` it is told which, so that a sum with stationary
+    components has a stationary law too, and can be asked about any time.
+
     Args:
-        num_states: Number of states.
+        num_states: Number of states n.
+        mean: Mean of the stationary law, (..., series or 1, n), or None for none.
+        sd: Standard deviations of its independent states, (..., series or 1, n), or None for none.
     """
 
     num_states: int = 1
+    mean: Any = None
+    sd: Any = None
 
     @property
     def state_dim(self) -> int:
@@ -31,8 +38,8 @@ class Constant(AbstractLinearDynamics):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """None."""
-        return ()
+        """Mean and standard deviations, where given."""
+        return () if self.mean is None else (self.mean, self.sd)
 
     @property
     def readout(self) -> np.ndarray:
@@ -45,6 +52,14 @@ class Constant(AbstractLinearDynamics):
         eye = asarray_like(np.eye(self.num_states), gaps)
         zero = xp.zeros_like(gaps)[..., None, None] * eye
         return Transition(zero + eye, zero)
+
+    def stationary(self) -> tuple[Array, Array] | None:
+        """The law given, or None."""
+        if self.mean is None:
+            return None
+        like = common_like(self.mean, self.sd)
+        sd = real_like(self.sd, like)
+        return real_like(self.mean, like), sd[..., :, None] ** 2 * asarray_like(np.eye(self.num_states), like)
 
 
 class Stack(AbstractLinearDynamics):
