@@ -80,7 +80,8 @@ def assemble(rows: Rows, series: Sequence[str], channels: Sequence[str], origin:
     if infinite.size:
         row, channel = (int(index) for index in infinite[0])
         raise DataError(
-            f"an infinite value ({rows.values[row, channel]}) was found where a finite number or a hole is expected.",
+            f"an infinite value ({rows.values[row, channel]}) was found{_of_series(rows, row, series)} where a finite "
+            "number or a hole is expected.",
             hint="Correct it, or leave the cell empty (NaN) if the value is not known.",
             source=origin.source,
             row=origin.number(row),
@@ -121,6 +122,10 @@ def assemble(rows: Rows, series: Sequence[str], channels: Sequence[str], origin:
     )
 
 
+def _of_series(rows: Rows, row: int, series: Sequence[str]) -> str:
+    return f" in series {series[int(rows.codes[row])]!r}" if len(series) > 1 else ""
+
+
 def _check_conflicts(
     rows: Rows, order: np.ndarray, codes: np.ndarray, series: Sequence[str], channels: Sequence[str], origin: Origin
 ) -> None:
@@ -142,7 +147,7 @@ def _check_conflicts(
     numbers = ", ".join(str(origin.number(row)) for row in members[:5]) + (", ..." if len(members) > 5 else "")
     label = times[groups[group]] if rows.labels is None else rows.labels[members[0]]
     values = ", ".join(f"{rows.values[row, channel]:g}" for row in members[:5])
-    of_series = f" of series {series[int(codes[groups[group]])]!r}" if origin.id or len(series) > 1 else ""
+    of_series = _of_series(rows, members[0], series)
     advice = origin.hint() if origin.hint is not None else ""
     raise DataError(
         f"observed more than once at {origin.time} {label}{of_series}: rows {numbers} hold {values}.",

@@ -89,8 +89,14 @@ class Clock:
     def numbers(self, labels: np.ndarray) -> np.ndarray:
         """Turn datetime64 labels into floats: their distance from the origin in the clock's unit."""
         assert self.origin is not None
-        labels = labels.astype(f"datetime64[{self.resolution}]")
-        return self._from_counts((labels - self.origin).astype(np.int64))
+        counts = labels.astype(f"datetime64[{self.resolution}]").astype(np.int64)
+        # Quotients and rests apart: the distance of two dates in nanoseconds may not fit in 64 bits, and one rounding
+        # each keeps the map monotone and as fine as float64 allows.
+        ticks = self._ticks
+        whole, rest = np.divmod(counts, ticks)
+        whole_origin, rest_origin = divmod(int(self.origin.astype(np.int64)), ticks)
+        borrowed = rest < rest_origin
+        return _join(whole - whole_origin - borrowed, rest - rest_origin + borrowed * ticks, ticks)
 
     def labels(self, numbers: np.ndarray) -> np.ndarray:
         """Turn floats into datetime64 labels, the roundest that have these floats as their numbers."""
@@ -98,23 +104,28 @@ class Clock:
         numbers = np.asarray(numbers, dtype=np.float64)
         if not np.isfinite(numbers).all():
             raise ArgumentError("`float_times` must be finite to be turned into dates.")
-        ticks = self._ticks
+        ticks, origin = self._ticks, int(self.origin.astype(np.int64))
+        beyond = np.abs(numbers + origin / ticks) > 2**63 / ticks * (1 - 1e-12)
+        if beyond.any():
+            raise ArgumentError(
+                f"`float_times` reach beyond the dates that can be written: {np.ravel(numbers)[np.ravel(beyond)][0]:g}."
+            )
         whole = np.floor(numbers)
-        if numbers.size and np.abs(whole).max() > (2**62) / ticks:
-            raise ArgumentError(f"`float_times` reach beyond the dates that can be written: {np.abs(numbers).max():g}.")
-        nearest = whole.astype(np.int64) * ticks + np.rint((numbers - whole) * ticks).astype(np.int64)
-        counts, settled = nearest.copy(), np.zeros(nearest.shape, dtype=bool)
+        nearest = np.rint((numbers - whole) * ticks).astype(np.int64)
+        whole = whole.astype(np.int64)
+        rest, settled = nearest.copy(), np.zeros(nearest.shape, dtype=bool)
         for unit in ("s", "ms", "us"):
             grain = NANOSECONDS[unit] // NANOSECONDS[self.resolution]
-            if grain <= 1:
+            if not 1 < grain <= ticks:
                 continue
             rounded = (nearest + grain // 2) // grain * grain
-            found = ~settled & (self._from_counts(rounded) == numbers)
-            counts[found] = rounded[found]
+            found = ~settled & (_join(whole, rounded, ticks) == numbers)
+            rest[found] = rounded[found]
             settled |= found
-        return self.origin + counts.astype(f"timedelta64[{self.resolution}]")
+        # Sums may leave 64 bits on the way and come back: the result fits, as was checked.
+        counts = (whole * ticks + rest) + np.int64(origin)
+        return counts.astype(f"datetime64[{self.resolution}]")
 
-    def _from_counts(self, counts: np.ndarray) -> np.ndarray:
-        # Whole units and the rest apart: one rounding each, so the map is monotone and as fine as float64 allows.
-        whole, rest = np.divmod(counts, self._ticks)
-        return whole.astype(np.float64) + rest / self._ticks
+
+def _join(whole: np.ndarray, rest: np.ndarray, ticks: int) -> np.ndarray:
+    return whole.astype(np.float64) + rest / ticks

@@ -8,7 +8,7 @@ import numpy as np
 
 from dynplat.data import layout
 from dynplat.data.moments import Moments
-from dynplat.data.ragged import gather_rows, is_per_series
+from dynplat.data.ragged import Extents, gather_rows, is_per_series
 from dynplat.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def extend(data: Trajectories, times: Any, inputs: Any) -> Trajectories:
     size = len(joined)
     block = None
     if rows.inputs is not None:
-        fresh = gather_rows("inputs", inputs, counts, shared, trailing=True, spread=True)
+        fresh = gather_rows("inputs", inputs, Extents(counts, counts, shared), trailing=True, spread=True)
         block = np.concatenate([rows.inputs, fresh])
     return layout.rebuild(
         data,

@@ -2,10 +2,14 @@
 
 Every function chooses among observed cells only, from an explicit seed, and returns the same rows twice: `train` with
 the chosen cells hidden (masked, and their numbers erased) and `truth` with these cells alone.
+
+A share of `n` cells is `fraction * n` rounded to the nearest whole number, halves down: `ceil(fraction * n - 1/2)`.
 """
 
 from __future__ import annotations
 
+import datetime
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +40,7 @@ def hide_values(data: Trajectories, fraction: float, seed: int) -> Holdout:
     """Hide observed cells one by one.
 
     With `n` observed cells in the order (series, time, channel), last fastest, those hidden are
-    `np.random.default_rng(seed).choice(observed, size=round(fraction * n), replace=False)`.
+    `np.random.default_rng(seed).choice(observed, size=ceil(fraction * n - 1/2), replace=False)`.
 
     Args:
         data: The data.
@@ -57,8 +61,8 @@ def hide_blocks(data: Trajectories, fraction: float, length: int, seed: int) -> 
     """Hide stretches of `length` consecutive rows of one series and channel.
 
     Blocks are drawn in a random order over all series, channels and first rows; a block is taken if it holds an
-    observed cell and neither overlaps nor touches one taken before. They are taken until `round(fraction * n)` of the
-    `n` observed cells are hidden; the last block ends where that number is reached.
+    observed cell and neither overlaps nor touches one taken before. They are taken until the share of the
+    observed cells is hidden; the last block ends where that number is reached.
 
     Args:
         data: The data.
@@ -125,7 +129,7 @@ def hide_future(
         horizon: A stretch of time, in `data.time_unit`, or a duration (`timedelta`) for dates: in each series the cells
             later than its last observation's time minus `horizon` are hidden.
         fraction: Share of the time points of each series at which something is observed: the last
-            `round(fraction * n)` of `n` are hidden.
+            ones are hidden.
         since: A time (a number, or a date): cells at this time and later are hidden, in all series.
 
     Raises:
@@ -184,12 +188,16 @@ def _choose(candidates: np.ndarray, fraction: float, seed: int, what: str) -> np
 def _size(count: int, fraction: Any, what: str) -> int:
     if not isinstance(fraction, int | float | np.number) or not 0 < fraction < 1:
         raise ArgumentError(f"`fraction` must be a number between 0 and 1; got {fraction!r}.")
-    size = round(fraction * count)
+    size = _share(float(fraction), count)
     if size == 0 or size == count:
         raise ArgumentError(
             f"`fraction` {fraction} of {count} {what}s comes to {size}; at least one must be hidden and one stay."
         )
     return size
+
+
+def _share(fraction: float, count: int) -> int:
+    return math.ceil(fraction * count - 0.5)
 
 
 def _time_points(data: Trajectories) -> np.ndarray:
@@ -206,23 +214,21 @@ def _last_points(data: Trajectories, seen: np.ndarray, fraction: Any) -> np.ndar
     late = np.zeros(seen.shape, dtype=bool)
     for index, points in enumerate(_time_points(data)):
         known = np.unique(points[seen[index]])
-        size = round(fraction * len(known))
+        size = _share(float(fraction), len(known))
         if size:
             late[index] = points >= known[-size]
     return late
 
 
 def _duration(data: Trajectories, horizon: Any) -> float:
-    if isinstance(horizon, int | float | np.integer | np.floating) and not isinstance(horizon, bool):
+    # NumPy's durations call themselves whole numbers, so they are asked for first.
+    if isinstance(horizon, datetime.timedelta | np.timedelta64) and data.time_origin is not None:
+        length = float(data.clock.numbers(data.time_origin + np.timedelta64(horizon).astype("timedelta64[ns]")))
+    elif isinstance(horizon, int | float | np.number) and not isinstance(horizon, bool | np.timedelta64):
         length = float(horizon)
-    elif data.is_datetime:
-        try:
-            delta = np.timedelta64(horizon).astype("timedelta64[ns]")
-        except (TypeError, ValueError):
-            raise ArgumentError(f"`horizon` must be a number or a duration; got {horizon!r}.") from None
-        length = float(data.clock.numbers(data.time_origin + delta))
     else:
-        raise ArgumentError(f"`horizon` must be a number, in the unit of the data's times; got {horizon!r}.")
+        durations = " or a duration" if data.is_datetime else ""
+        raise ArgumentError(f"`horizon` must be a number, in the unit of the data's times{durations}; got {horizon!r}.")
     if not np.isfinite(length) or length <= 0:
         raise ArgumentError(f"`horizon` must be positive and finite; got {horizon!r}.")
     return length

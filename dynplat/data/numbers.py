@@ -90,7 +90,7 @@ def find_decimal_mark(columns: Iterable[Sequence[str]], delimiter: str, source: 
             if _WITH_COMMA.match(text):
                 if delimiter == ";" or not _LIKE_THOUSANDS.match(text):
                     return ","
-                doubtful = text
+                doubtful = doubtful or text
     if doubtful:
         raise DataError(
             f"{doubtful!r} can be read as a decimal or as thousands.",

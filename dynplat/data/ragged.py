@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dynplat.data.moments import Moments, read_moments
 from dynplat.errors import DataError
+
+
+class Extents(NamedTuple):
+    """How many rows there are.
+
+    Attributes:
+        lengths: Number of real rows of each series.
+        given: Number of rows of each series as given, padding included.
+        shared: Whether times are shared by all series.
+    """
+
+    lengths: np.ndarray
+    given: np.ndarray
+    shared: bool
 
 
 def is_per_series(argument: Any) -> bool:
@@ -19,11 +33,11 @@ def _ndim(item: Any) -> int:
     return 0 if isinstance(item, str) else np.ndim(item)
 
 
-def split_times(times: Any, lengths: Any, values: Any) -> tuple[Moments, np.ndarray, bool]:
+def split_times(times: Any, lengths: Any, values: Any) -> tuple[Moments, Extents]:
     """Flatten times to one per row.
 
     Returns:
-        The times of all rows, series after series; the number of rows of each series; whether the times were shared.
+        The times of all rows, series after series; and how many rows there are.
     """
     if is_per_series(times):
         parts = [read_moments(part) for part in times]
@@ -32,14 +46,15 @@ def split_times(times: Any, lengths: Any, values: Any) -> tuple[Moments, np.ndar
                 raise DataError(f"`times` of series {index} must have one dimension; got shape {part.array.shape}.")
         given = np.array([len(part.array) for part in parts], dtype=np.int64)
         counts = given if lengths is None else _check_lengths(lengths, given)
-        return _join(parts, counts), counts, False
+        return _join(parts, counts), Extents(counts, given, shared=False)
     moments = read_moments(times)
     array = moments.array
     if array.ndim == 2:
         num_series, longest = array.shape
         given = np.full(num_series, longest, dtype=np.int64)
         counts = given if lengths is None else _check_lengths(lengths, given)
-        return moments._replace(array=array[np.arange(longest) < counts[:, None]]), counts, False
+        real = np.arange(longest) < counts[:, None]
+        return moments._replace(array=array[real]), Extents(counts, given, shared=False)
     if array.ndim != 1:
         raise DataError(
             f"`times` must be (time,), (series, time) or a list of arrays; got {array.ndim} dimensions, "
@@ -48,7 +63,8 @@ def split_times(times: Any, lengths: Any, values: Any) -> tuple[Moments, np.ndar
     num_series = _count_series(values)
     given = np.full(num_series, len(array), dtype=np.int64)
     counts = given if lengths is None else _check_lengths(lengths, given)
-    return moments._replace(array=np.concatenate([array[:count] for count in counts] or [array[:0]])), counts, True
+    rows = np.concatenate([array[:count] for count in counts] or [array[:0]])
+    return moments._replace(array=rows), Extents(counts, given, shared=True)
 
 
 def _count_series(values: Any) -> int:
@@ -81,19 +97,17 @@ def _join(parts: list[Moments], counts: np.ndarray) -> Moments:
     return Moments(array, zones.pop() if len(zones) == 1 else "UTC", used[0].unit)
 
 
-def gather_rows(
-    name: str, argument: Any, lengths: np.ndarray, shared: bool, *, trailing: bool, spread: bool = False
-) -> np.ndarray:
+def gather_rows(name: str, argument: Any, extents: Extents, *, trailing: bool, spread: bool = False) -> np.ndarray:
     """Flatten an argument that has one entry per row, to (row, width).
 
     Args:
         name: Name of the argument, for messages.
         argument: A list with one array per series, or an array.
-        lengths: Number of rows of each series.
-        shared: Whether times are shared by all series.
+        extents: How many rows there are.
         trailing: Whether entries may have a width (values, inputs) or are single (marks).
         spread: Whether an argument without a dimension of series holds for all series when times are shared.
     """
+    lengths, given, shared = extents
     num_series = len(lengths)
     width_word = "(time, width)" if trailing else "(time,)"
     if is_per_series(argument) and (not shared or any(_ndim(item) == (2 if trailing else 1) for item in argument)):
@@ -115,9 +129,9 @@ def gather_rows(
         else:
             raise DataError(f"`{name}` must have a dimension of series first; got shape {array.shape}.")
     blocks = []
-    for index, (part, length) in enumerate(zip(parts, lengths, strict=True)):
+    for index, (part, length, padded) in enumerate(zip(parts, lengths, given, strict=True)):
         block = part[:, None] if part.ndim == 1 else part
-        if block.ndim != 2 or len(block) < length or (len(block) > length and not _is_padded(parts)):
+        if block.ndim != 2 or len(block) not in (length, padded):
             raise DataError(
                 f"`{name}` of series {index} must be {width_word} with {length} rows, one per time; "
                 f"got shape {part.shape}.",
@@ -128,11 +142,6 @@ def gather_rows(
     if len(widths) > 1:
         raise DataError(f"`{name}` must have the same width in every series; got {sorted(widths)}.")
     return np.concatenate(blocks) if blocks else np.zeros((0, np.shape(argument)[-1] if trailing else 1))
-
-
-def _is_padded(parts: list[np.ndarray]) -> bool:
-    # Rows beyond a series' length are padding where all series were given at one length.
-    return len({len(part) for part in parts}) == 1
 
 
 def _to_float(name: str, value: Any) -> np.ndarray:

@@ -88,11 +88,12 @@ class Trajectories:
             DataError: Shapes do not fit, a time is missing, a value is infinite, or one channel is observed twice at
                 one time of a series.
         """
-        moments, lengths_, shared = split_times(times, lengths, values)
-        num_series = len(lengths_)
-        block = gather_rows("values", values, lengths_, shared, trailing=True)
+        moments, extents = split_times(times, lengths, values)
+        counts = extents.lengths
+        num_series = len(counts)
+        block = gather_rows("values", values, extents, trailing=True)
         if mask is not None:
-            seen = gather_rows("mask", mask, lengths_, shared, trailing=True).astype(bool)
+            seen = gather_rows("mask", mask, extents, trailing=True).astype(bool)
             if seen.shape != block.shape:
                 raise DataError(
                     f"`mask` must have the shape of `values`; got {seen.shape} rows and channels for {block.shape}."
@@ -104,27 +105,29 @@ class Trajectories:
             block = np.where(seen, block, np.nan)
         rows_inputs = None
         if inputs is not None:
-            rows_inputs = gather_rows("inputs", inputs, lengths_, shared, trailing=True, spread=True)
+            rows_inputs = gather_rows("inputs", inputs, extents, trailing=True, spread=True)
         rows_marks = None
         if marks is not None:
-            given = gather_rows("marks", marks, lengths_, shared, trailing=False, spread=True)[:, 0]
+            given = gather_rows("marks", marks, extents, trailing=False, spread=True)[:, 0]
             rows_marks = given.astype(np.int64)
             if not np.array_equal(rows_marks, given):
                 raise DataError("`marks` must be integers, one per row.")
+        within = np.concatenate([np.arange(count) for count in counts] or [counts])
         return cls._from_rows(
-            np.repeat(np.arange(num_series), lengths_),
+            np.repeat(np.arange(num_series), counts),
             moments,
             block,
             inputs=rows_inputs,
             marks=rows_marks,
             static=static,
-            series=series if series is not None else [str(index) for index in range(num_series)],
+            series=layout.check_names("series", series, num_series, [str(index) for index in range(num_series)]),
             channels=channels,
             input_names=input_names,
             units=units,
             time_unit=time_unit,
             time_origin=time_origin,
             series_name="series" if series is not None or num_series != 1 else "",
+            origin=Origin("arrays", lambda row: int(within[row])),
         )[0]
 
     @classmethod
@@ -160,8 +163,9 @@ class Trajectories:
         bad = ~np.isfinite(numbers)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
+            of_series = f" of series {series[int(codes[row])]!r}" if len(series) > 1 else ""
             raise DataError(
-                "the time is missing or infinite.",
+                f"the time{of_series} is missing or infinite.",
                 hint="Leave the row out, or pass `lengths` where rows are padding.",
                 source=origin.source,
                 row=origin.number(row),
