@@ -191,7 +191,8 @@ def impute_job(
     sentence = check_calibration(posterior, level=level, seed=seed)
 
     fillable = ~data.mask & data.rows[:, :, None] & data.mask.any(axis=(0, 1))
-    table.write(out, _columns(table, prediction, fillable, level), values=np.where(fillable, prediction.mean, np.nan))
+    means = _rounded(np.asarray(prediction.mean), np.asarray(prediction.sd))
+    table.write(out, _columns(table, prediction, fillable, level), values=np.where(fillable, means, np.nan))
     if plot is not None:
         from dynplat.plots import plot_prediction, save_figure
 
@@ -204,12 +205,24 @@ def impute_job(
 def _columns(table: Table, prediction: Prediction, fillable: np.ndarray, level: float) -> dict[str, np.ndarray]:
     """The columns that are added for each channel; blank where the value was observed."""
     lower, upper = prediction.interval(level)
+    sd = np.asarray(prediction.sd)
     added: dict[str, np.ndarray] = {}
     for c, name in enumerate(table.trajectories.channels):
-        for suffix, array in (("sd", prediction.sd), ("lower", lower), ("upper", upper)):
-            added[f"{name}.{suffix}"] = np.where(fillable, array, np.nan)[:, :, c]
+        for suffix, array in (("sd", sd), ("lower", lower), ("upper", upper)):
+            added[f"{name}.{suffix}"] = np.where(fillable, _rounded(np.asarray(array), sd), np.nan)[:, :, c]
         added[f"{name}.imputed"] = fillable[:, :, c]
     return added
+
+
+def _rounded(values: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Drop the digits that say nothing: rounding moves a number by less than a thousandth of its sd."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        places = np.where(sd > 0, 3 - np.floor(np.log10(sd)), 15)
+    rounded = np.array(values, dtype=float)
+    for count in np.unique(places[np.isfinite(places)]):
+        here = places == count
+        rounded[here] = np.round(rounded[here], int(np.clip(count, -300, 300)))
+    return rounded
 
 
 def check_calibration(posterior: Posterior, *, level: float, seed: int) -> str:

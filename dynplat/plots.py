@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _OBSERVED, _FILLED, _BAND = "#1f3b57", "#d1495b", "#edae9f"
 _MAX_PANELS = 12
+_CLOSE_ROWS = 100
 
 
 def plot_prediction(
@@ -42,6 +43,9 @@ def plot_prediction(
     mean, times, valid = (np.asarray(prediction.dataset[name]) for name in ("mean", "times", "valid"))
     panels = _choose_panels(data)
     shown = panels[:_MAX_PANELS]
+    closer = _closer_look(data, *shown[0]) if len(panels) == 1 and not ahead else None
+    if closer is not None:
+        shown = [shown[0], shown[0]]
     columns = 1 if len(shown) <= 3 else 2
     height = int(np.ceil(len(shown) / columns))
     figure = Figure(figsize=(10.0 if columns == 1 else 14.0, 1.2 + 2.7 * height), layout="constrained")
@@ -52,6 +56,8 @@ def plot_prediction(
         here = valid[s]
         band = (mean[s, here, c], lower[s, here, c], upper[s, here, c])
         _draw_panel(axis, data, s, c, data.to_labels(times[s, here]), band, level, ahead)
+    if closer is not None:
+        _zoom(axes[1, 0], data, *shown[0], closer, lower, upper)
     note = f" ({len(shown)} of {len(panels)} panels)" if len(panels) > len(shown) else ""
     if title or note:
         figure.suptitle(f"{title}{note}")
@@ -69,6 +75,29 @@ def _choose_panels(data: Trajectories) -> list[tuple[int, int]]:
     if len(holes) <= _MAX_PANELS:
         return list(holes)
     return sorted(holes, key=lambda key: -holes[key])
+
+
+def _closer_look(data: Trajectories, s: int, c: int) -> slice | None:
+    """Rows of the stretch with most holes, where a long series would hide them; None for a short one."""
+    length = int(data.lengths[s])
+    width = max(_CLOSE_ROWS, length // 20)
+    if length <= 3 * width:
+        return None
+    holes = np.concatenate([[0], np.cumsum(~data.mask[s, :length, c])])
+    first = int(np.argmax(holes[width:] - holes[:-width]))
+    return slice(first, first + width)
+
+
+def _zoom(axis: Any, data: Trajectories, s: int, c: int, rows: slice, lower: np.ndarray, upper: np.ndarray) -> None:
+    """Restrict a panel to some rows, with larger marks."""
+    labels = data.to_labels(data.times[s, rows])
+    axis.set_xlim(labels[0], labels[-1])
+    values = np.concatenate([data.values[s, rows, c][data.mask[s, rows, c]], lower[s, rows, c], upper[s, rows, c]])
+    margin = 0.05 * float(np.ptp(values)) or 1.0
+    axis.set_ylim(values.min() - margin, values.max() + margin)
+    for line in axis.lines:
+        line.set_markersize(5.0)
+    axis.set_title("the stretch with most holes", fontsize="small", loc="left")
 
 
 def _draw_panel(
