@@ -8,6 +8,7 @@ cells are listed in C order: by series, then time, then channel, as `numpy.nonze
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -100,6 +101,49 @@ def held_out(prediction: Prediction | None, truth: Any, hidden: Any) -> tuple[np
             f"{values[where]}."
         )
     return values, hidden
+
+
+class CellLaw:
+    """The law of the held-out cells alone; quantiles that several scores ask for are computed once.
+
+    Args:
+        prediction: Prediction about the rows of the data.
+        hidden: True = held out, (series, time, channel).
+    """
+
+    def __init__(self, prediction: Prediction, hidden: np.ndarray) -> None:
+        self.hidden = hidden
+        dataset = prediction.dataset
+        # All held-out cells as one series of one channel, without the rows and cells that nobody asks about.
+        names = ("component_mean", "component_sd") if "component_mean" in dataset else ("draws",)
+        arrays = {
+            name: at_cells(dataset[name], hidden)[..., None, :, None]
+            for name in ("mean", "sd", *names)
+            if name in dataset
+        }
+        count = int(hidden.sum())
+        self._prediction = type(prediction).from_arrays(
+            np.zeros((1, count)), np.ones((1, count), dtype=bool), coords={"series": ["0"], "channel": ["0"]}, **arrays
+        )
+        self._quantiles: dict[float, np.ndarray] = {}
+
+    def quantile(self, p: float) -> np.ndarray:
+        """The p-quantile of every held-out cell, (n,)."""
+        if p not in self._quantiles:
+            self._quantiles[p] = np.asarray(self._prediction.quantile(p)).reshape(-1)
+        return self._quantiles[p]
+
+
+#: Laws already made, by prediction: predictions never change.
+_LAWS: WeakKeyDictionary[Any, CellLaw] = WeakKeyDictionary()
+
+
+def cell_law(prediction: Prediction, hidden: np.ndarray) -> CellLaw:
+    """The law of the held-out cells of a prediction; the last one made for the prediction is kept with it."""
+    known = _LAWS.get(prediction)
+    if known is None or not np.array_equal(known.hidden, hidden):
+        known = _LAWS[prediction] = CellLaw(prediction, hidden)
+    return known
 
 
 def at_cells(array: Any, hidden: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynplat.compare.scores.cells import Contributions, at_cells, held_out
+from dynplat.compare.scores.cells import Contributions, cell_law, held_out
 from dynplat.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -61,5 +61,5 @@ def check_level(level: float) -> None:
 def _bounds(prediction: Prediction, truth: Any, hidden: Any, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     check_level(level)
     truth, hidden = held_out(prediction, truth, hidden)
-    lower, upper = prediction.interval(level)
-    return at_cells(lower, hidden), at_cells(upper, hidden), truth[hidden]
+    law = cell_law(prediction, hidden)
+    return law.quantile(0.5 * (1.0 - level)), law.quantile(0.5 * (1.0 + level)), truth[hidden]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynplat.compare.scores.cells import Contributions, at_cells, held_out
+from dynplat.compare.scores.cells import Contributions, at_cells, cell_law, held_out
 
 if TYPE_CHECKING:
     from dynplat.posterior import Prediction
@@ -28,7 +28,7 @@ def squared_error(prediction: Prediction, truth: Any, hidden: Any) -> Contributi
 def absolute_error(prediction: Prediction, truth: Any, hidden: Any) -> Contributions:
     r"""Absolute errors :math:`|\operatorname{med}X - y|` of the predictive median, one per held-out cell."""
     truth, hidden = held_out(prediction, truth, hidden)
-    return Contributions(np.abs(at_cells(prediction.quantile(0.5), hidden) - truth[hidden]))
+    return Contributions(np.abs(cell_law(prediction, hidden).quantile(0.5) - truth[hidden]))
 
 
 def error(prediction: Prediction, truth: Any, hidden: Any) -> Contributions:
