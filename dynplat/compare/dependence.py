@@ -55,6 +55,15 @@ def standard_error(influence: np.ndarray, series: np.ndarray, row: np.ndarray) -
     """
     if not np.isfinite(influence).all():
         return StandardError(float("nan"), "undefined: a contribution is infinite")
+    # In units of the largest one, so that squares neither overflow nor vanish.
+    unit = float(np.max(np.abs(influence), initial=0.0))
+    if unit > 0.0:
+        found = _standard_error(influence / unit, series, row)
+        return found._replace(value=unit * found.value)
+    return _standard_error(influence, series, row)
+
+
+def _standard_error(influence: np.ndarray, series: np.ndarray, row: np.ndarray) -> StandardError:
     groups, group = np.unique(series, return_inverse=True)
     if len(groups) >= MANY_SERIES:
         sums = np.bincount(group, weights=influence)

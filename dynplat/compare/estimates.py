@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
 
 def aggregate(values: np.ndarray, how: str) -> float:
     """One figure from contributions: their `mean`, or the root of it (`root-mean`)."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         mean = float(np.mean(values))
     return float(np.sqrt(mean)) if how == "root-mean" else mean
 
@@ -66,7 +66,7 @@ def difference(first: Contributions, second: Contributions, hidden: np.ndarray, 
 
 def influences(values: np.ndarray, how: str) -> np.ndarray:
     """How far each contribution moves the figure, times their number."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         centred = values - np.mean(values)
     if how != "root-mean":
         return centred
