@@ -273,10 +273,10 @@ class Comparison:
         """Ids of the scores, in the order of the table."""
         return tuple(entry.id for entry in self.entries)
 
-    def best(self, score: str) -> dict[tuple[str, str, int, str], str]:
-        """Model with the best figure by dataset, task, seed and question, where at least two figures have an order."""
+    def best(self, score: str) -> dict[tuple[str, str, int, str], tuple[str, ...]]:
+        """Models with the best figure, by dataset, task, seed and question; where no figure is better, none."""
         found = best_of(self.results, self.estimates, self._entry(score))
-        return {group: self.results[index].model for (group, _), index in found.items()}
+        return {group: tuple(self.results[index].model for index in indices) for group, indices in found.items()}
 
     # Tables
 

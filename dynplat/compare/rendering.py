@@ -60,7 +60,12 @@ def render(comparison: Comparison, dialect: Dialect, labels: Sequence[str] | Non
     """
     labels = distinguishing(comparison.results) if labels is None else labels
     results, entries, estimates = comparison.results, comparison.entries, comparison.estimates
-    winners = {(index, entry.id) for entry in entries for index in best_of(results, estimates, entry).values()}
+    winners = {
+        (index, entry.id)
+        for entry in entries
+        for indices in best_of(results, estimates, entry).values()
+        for index in indices
+    }
     notes = [_note(result, entries) for result in results]
     rows = []
     for index, result in enumerate(results):
@@ -83,15 +88,19 @@ def render(comparison: Comparison, dialect: Dialect, labels: Sequence[str] | Non
 
 def best_of(
     results: Sequence[Result], estimates: Mapping[tuple[int, str], Estimate], entry: ScoreEntry
-) -> dict[tuple[tuple[str, str, int, str], str], int]:
-    """Index of the best result of a score, by group and score id; absent with one figure only, or without an order."""
-    losses: dict[tuple[tuple[str, str, int, str], str], dict[int, float]] = {}
+) -> dict[tuple[str, str, int, str], tuple[int, ...]]:
+    """Indices of the best results of a score, by group; absent where no figure is better than another."""
+    losses: dict[tuple[str, str, int, str], dict[int, float]] = {}
     for index, result in enumerate(results):
         found = estimates.get((index, entry.id))
         loss = math.nan if found is None else _loss(found.value, entry)
         if not math.isnan(loss):
-            losses.setdefault((result.group, entry.id), {})[index] = loss
-    return {key: min(given, key=given.__getitem__) for key, given in losses.items() if len(given) > 1}
+            losses.setdefault(result.group, {})[index] = loss
+    return {
+        group: tuple(index for index, loss in given.items() if loss == min(given.values()))
+        for group, given in losses.items()
+        if len(set(given.values())) > 1
+    }
 
 
 def distinguishing(results: Sequence[Result]) -> tuple[str, ...]:

@@ -94,8 +94,27 @@ def test_table_marks_the_best_of_each_column(comparison):
     # Coverage is best at its level, and a width is best at nothing.
     assert [text.endswith("*") for text in table["coverage-90"]] == [True, False]
     assert not any(text.endswith("*") for text in table["width-90"])
-    assert set(comparison.best("crps").values()) == {"good"}
+    assert set(comparison.best("crps").values()) == {("good",)}
     assert comparison.best("width-90") == {}
+
+
+def test_equal_figures_are_best_together_and_alone_not_at_all(array_task, fakes):
+    guess = fakes.Guess()
+    twice = compare(array_task, {"a": guess, "b": guess, "c": fakes.Guess(shift=3.0)}, num_draws=20)
+    assert list(twice.best("crps").values()) == [("a", "b")]
+    assert compare(array_task, {"a": guess, "b": guess}, num_draws=20).best("crps") == {}
+
+
+def test_methods_say_what_is_exact(comparison, array_task, prediction_from):
+    rng = np.random.default_rng(0)
+    drawn = compare(array_task, {"drawn": prediction_from(rng.normal(size=(40, *array_task.hidden.shape)))})
+    said = comparison.merge(drawn).methods().set_index(["model", "score"])
+    assert said.loc[("good", "crps"), "value"] == "exact, Gaussian"
+    assert said.loc[("good", "coverage-90"), "value"] == "exact quantiles"
+    assert said.loc[("drawn", "coverage-90"), "value"] == "quantiles of 40 draws"
+    assert said.loc[("drawn", "energy-score"), "value"] == "fair estimator from 40 draws"
+    assert said.loc[("good", "energy-score"), "per"] == "row"
+    assert said.loc[("good", "rmse"), "stderr"].startswith("Newey-West over time, bandwidth")
 
 
 def test_markdown_and_latex_hold_the_same_figures(comparison):

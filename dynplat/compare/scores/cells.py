@@ -32,7 +32,7 @@ class Contributions(NamedTuple):
 
     values: np.ndarray
     per: str = "cell"
-    method: str = "exact"
+    method: str = ""
 
 
 def unit_positions(hidden: np.ndarray, per: str) -> tuple[np.ndarray, np.ndarray]:
@@ -116,7 +116,7 @@ class CellLaw:
         dataset = prediction.dataset
         # All held-out cells as one series of one channel, without the rows and cells that nobody asks about.
         names = ("component_mean", "component_sd") if "component_mean" in dataset else ("draws",)
-        arrays = {
+        arrays: dict[str, Any] = {
             name: at_cells(dataset[name], hidden)[..., None, :, None]
             for name in ("mean", "sd", *names)
             if name in dataset
@@ -126,6 +126,13 @@ class CellLaw:
             np.zeros((1, count)), np.ones((1, count), dtype=bool), coords={"series": ["0"], "channel": ["0"]}, **arrays
         )
         self._quantiles: dict[float, np.ndarray] = {}
+
+    @property
+    def method(self) -> str:
+        """Where the quantiles come from."""
+        if self._prediction.is_mixture:
+            return "exact quantiles"
+        return f"quantiles of {self._prediction.dataset.sizes['sample']} draws"
 
     def quantile(self, p: float) -> np.ndarray:
         """The p-quantile of every held-out cell, (n,)."""

@@ -33,23 +33,23 @@ def interval_score(prediction: Prediction, truth: Any, hidden: Any, *, level: fl
     Raises:
         ArgumentError: The level or a shape is wrong.
     """
-    lower, upper, values = _bounds(prediction, truth, hidden, level)
+    lower, upper, values, method = _bounds(prediction, truth, hidden, level)
     outside = np.maximum(lower - values, 0.0) + np.maximum(values - upper, 0.0)
-    return Contributions((upper - lower) + 2.0 / (1.0 - level) * outside)
+    return Contributions((upper - lower) + 2.0 / (1.0 - level) * outside, method=method)
 
 
 def coverage(prediction: Prediction, truth: Any, hidden: Any, *, level: float = 0.9) -> Contributions:
     """1 where the value lies in its closed central interval, 0 elsewhere; arguments as in `interval_score`."""
-    lower, upper, values = _bounds(prediction, truth, hidden, level)
+    lower, upper, values, method = _bounds(prediction, truth, hidden, level)
     inside = ((lower <= values) & (values <= upper)).astype(np.float64)
     # An end that is NaN would read as a miss; it is a prediction that wasn't made.
-    return Contributions(np.where(np.isnan(lower) | np.isnan(upper), np.nan, inside))
+    return Contributions(np.where(np.isnan(lower) | np.isnan(upper), np.nan, inside), method=method)
 
 
 def width(prediction: Prediction, truth: Any, hidden: Any, *, level: float = 0.9) -> Contributions:
     """Widths of the central intervals, in the unit of the data; arguments as in `interval_score`."""
-    lower, upper, _ = _bounds(prediction, truth, hidden, level)
-    return Contributions(upper - lower)
+    lower, upper, _, method = _bounds(prediction, truth, hidden, level)
+    return Contributions(upper - lower, method=method)
 
 
 def check_level(level: float) -> None:
@@ -58,8 +58,10 @@ def check_level(level: float) -> None:
         raise ArgumentError(f"`level` must lie strictly between 0 and 1, such as 0.9; got {level!r}.")
 
 
-def _bounds(prediction: Prediction, truth: Any, hidden: Any, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _bounds(
+    prediction: Prediction, truth: Any, hidden: Any, level: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     check_level(level)
     truth, hidden = held_out(prediction, truth, hidden)
     law = cell_law(prediction, hidden)
-    return law.quantile(0.5 * (1.0 - level)), law.quantile(0.5 * (1.0 + level)), truth[hidden]
+    return law.quantile(0.5 * (1.0 - level)), law.quantile(0.5 * (1.0 + level)), truth[hidden], law.method

@@ -30,4 +30,4 @@ def log_score(prediction: Prediction, truth: Any, hidden: Any) -> Contributions:
         CapabilityError: The prediction has no density (it consists of draws only).
     """
     truth, hidden = held_out(prediction, truth, hidden)
-    return Contributions(-at_cells(prediction.log_density(asked(truth, hidden)), hidden))
+    return Contributions(-at_cells(prediction.log_density(asked(truth, hidden)), hidden), method="exact density")

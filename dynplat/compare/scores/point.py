@@ -22,16 +22,18 @@ def squared_error(prediction: Prediction, truth: Any, hidden: Any) -> Contributi
 
     The root of their mean is the RMSE.
     """
-    return Contributions(error(prediction, truth, hidden).values ** 2)
+    signed = error(prediction, truth, hidden)
+    return signed._replace(values=signed.values**2)
 
 
 def absolute_error(prediction: Prediction, truth: Any, hidden: Any) -> Contributions:
     r"""Absolute errors :math:`|\operatorname{med}X - y|` of the predictive median, one per held-out cell."""
     truth, hidden = held_out(prediction, truth, hidden)
-    return Contributions(np.abs(cell_law(prediction, hidden).quantile(0.5) - truth[hidden]))
+    law = cell_law(prediction, hidden)
+    return Contributions(np.abs(law.quantile(0.5) - truth[hidden]), method=law.method)
 
 
 def error(prediction: Prediction, truth: Any, hidden: Any) -> Contributions:
     r"""Errors :math:`\operatorname{E}X - y` of the predictive mean; positive where the prediction is too high."""
     truth, hidden = held_out(prediction, truth, hidden)
-    return Contributions(at_cells(prediction.dataset["mean"], hidden) - truth[hidden])
+    return Contributions(at_cells(prediction.dataset["mean"], hidden) - truth[hidden], method="predictive mean")
