@@ -1,8 +1,8 @@
 """Running a model's process once more: one question to all parameter draws, in chunks bounded by memory.
 
-The framework enters here and leaves here: what comes back is NumPy. Under JAX one chunk is compiled and used for all;
-times, values and mask are constants of the compiled program, so that a process sees concrete gaps. A process that
-cannot be traced runs uncompiled.
+The framework enters here and leaves here: what comes back is NumPy. Under JAX one program is compiled and used for all
+chunks; times, values and mask are its constants, so that a process sees concrete gaps. A process that cannot be traced
+runs uncompiled. What is not finite is an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dynplat.arrays import Array, Observations, framework, random_source, to_numpy
-from dynplat.errors import CapabilityError
+from dynplat.errors import CapabilityError, InferenceError
 
 if TYPE_CHECKING:
     from dynplat.model import AbstractModel, Context
@@ -124,7 +124,8 @@ def ask(
                     name: to_array(values[chosen][:, block] if local[name] else values[chosen])
                     for name, values in sites.items()
                 }
-                seed = np.random.SeedSequence((engine.seed, number, index)).generate_state(1, np.uint32)[0]
+                # 31 bits: without its x64 switch JAX takes a seed as a signed 32-bit integer.
+                seed = np.random.SeedSequence((engine.seed, number, index)).generate_state(1, np.uint32)[0] >> 1
                 result = call(taken, int(seed))
                 chunks.append({name: values[..., : stop - start, :, :, :] for name, values in result.items()})
             answers.append({name: np.concatenate([chunk[name] for chunk in chunks], axis=-4) for name in chunks[0]})
@@ -191,7 +192,7 @@ class _caller:
                 result = self._run(sites, seed)
         else:
             result = self._run(sites, seed)
-        return self._full({name: to_numpy(values) for name, values in result.items()}, sites)
+        return self._full(self._checked(result), sites)
 
     def _call_jax(self, sites: dict[str, Array], seed: int) -> dict[str, Array]:
         import jax
@@ -200,10 +201,26 @@ class _caller:
         if self._compiled is None:
             self._compiled = jax.jit(self._run)
         try:
-            return self._compiled(sites, seed)
+            result = self._compiled(sites, seed)
         except untraceable:
             self._compiled = self._run
             return self._run(sites, seed)
+        if all(bool(jax.numpy.isfinite(result[name]).all()) for name in result if name != "log_density"):
+            return result
+        # A compiled program cannot raise: run it once more as it stands, so that the process can name its reason.
+        return self._run(sites, seed)
+
+    def _checked(self, result: Mapping[str, Array]) -> dict[str, np.ndarray]:
+        host = {name: to_numpy(values) for name, values in result.items()}
+        for name, values in host.items():
+            count = int((~np.isfinite(values)).sum())
+            if count and name != "log_density":
+                raise InferenceError(
+                    f"{self._model.entry.id} gave {count} of {values.size} values of `{name}` that are not finite. "
+                    "Check the draws of the parameters with `summary()`, ask for times nearer to the data, or compute "
+                    "in float64."
+                )
+        return host
 
     def _run(self, sites: dict[str, Array], seed: Any) -> dict[str, Array]:
         question = self._question

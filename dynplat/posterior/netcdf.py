@@ -38,6 +38,9 @@ def write_atomically(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
         os.replace(part, target)
     except OSError as error:
         raise StorageError(f"{target}: cannot be written: {error.strerror or error}.") from error
+    except (TypeError, ValueError, NotImplementedError) as error:
+        # Only a group that somebody added to the tree can hold what NetCDF does not know.
+        raise StorageError(f"{target}: cannot be written as NetCDF: {error}.") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -120,6 +120,15 @@ class Posterior:
         tree["provenance"] = xr.DataTree(xr.Dataset({name: _text(value) for name, value in facts.items()}))
         return cls(tree, model, context, data)
 
+    def __repr__(self) -> str:
+        posterior = group_of(self.tree, "posterior")
+        sites = ", ".join(f"{name} {tuple(site.shape[2:])}" for name, site in posterior.data_vars.items())
+        chains, draws = posterior.sizes.get("chain", 1), posterior.sizes.get("draw", 1)
+        return (
+            f"<Posterior of {self.model.entry.id} by {self.provenance['method']}: {chains} chains of {draws} draws; "
+            f"sites {sites or 'none'}>"
+        )
+
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Versions, model, options, plugin, method, language, seed, fingerprint of the data, command, time, extras."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 FORMAT = "dynplat posterior"
 VERSION = 1
 _EXACT = ("context", "data")
+_OWN_ATTRS = ("dynplat_format", "dynplat_format_version", "model", "digest")
 
 
 class Parts(NamedTuple):
@@ -59,15 +60,15 @@ def write_parts(parts: Parts, path: str | os.PathLike[str]) -> None:
     model = {"id": parts.model.entry.id, "options": encode(dict(parts.model.options), unused, "options")}
     if unused:
         raise StorageError("the model's options hold arrays; options are numbers, strings, None and tuples of those.")
-    groups = {name: group.to_dataset() for name, group in parts.tree.children.items() if name not in _EXACT}
-    groups |= {name: raw_dataset(arrays, {"structure": text}) for name, (text, arrays) in stored.items()}
-    tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
+    groups = {path: group for path, group in parts.tree.to_dict().items() if path.split("/")[1] not in ("", *_EXACT)}
+    groups |= {f"/{name}": raw_dataset(arrays, {"structure": text}) for name, (text, arrays) in stored.items()}
+    tree = xr.DataTree.from_dict(groups)
     tree.attrs = {
         **parts.tree.attrs,
         "dynplat_format": FORMAT,
         "dynplat_format_version": VERSION,
         "model": json.dumps(model),
-        "digest": _digest(model, groups["posterior"], stored),
+        "digest": _digest(model, group_of(parts.tree, "posterior"), stored),
     }
     write_atomically(tree, path)
 
@@ -106,7 +107,7 @@ def read_parts(path: str | os.PathLike[str], resolve: Callable[[str, dict[str, A
     except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise StorageError(f"{path}: {error}") from error
     model = resolve(described["id"], options)
-    tree.attrs = {name: text for name, text in tree.attrs.items() if name == "provenance"}
+    tree.attrs = {name: value for name, value in tree.attrs.items() if name not in _OWN_ATTRS}
     for name in _EXACT:
         del tree[name]
     return Parts(tree, model, context, data)

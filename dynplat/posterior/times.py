@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -140,10 +141,15 @@ def on_clock(data: Trajectories, clock: Clock) -> Trajectories:
             f"the model was fitted to times in {clock.unit or 'no unit'!r}; those of `data` are in "
             f"{data.time_unit or 'no unit'!r}. Convert them, and say so with `time_unit`."
         )
-    numbers = clock.numbers(data.labels)
-    numbers.setflags(write=False)
-    rebased = data.dataset.assign_coords(times=(("series", "time"), numbers))
-    return Trajectories(rebased.assign_attrs(time_unit=clock.unit, time_origin=str(clock.origin)))
+    # Dates outside 1677-2262, on either side, fit into microseconds only.
+    resolution = "us" if "us" in (clock.resolution, data.clock.resolution) else "ns"
+    labels = data.labels.astype(f"datetime64[{resolution}]")
+    origin = clock.origin.astype(labels.dtype)
+    numbers = replace(clock, origin=origin).numbers(labels)
+    for array in (labels, numbers):
+        array.setflags(write=False)
+    rebased = data.dataset.assign_coords(times=(("series", "time"), numbers), labels=(("series", "time"), labels))
+    return Trajectories(rebased.assign_attrs(time_unit=clock.unit, time_origin=str(origin)))
 
 
 def ascending(query: Query) -> np.ndarray | None:

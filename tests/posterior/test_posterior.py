@@ -188,6 +188,22 @@ def test_provenance_says_where_it_comes_from(fit, single) -> None:
     assert posterior.tree["provenance"]["method"].item() == "nuts"
 
 
+def test_plugin_is_found_by_its_entry_point(fit, single, monkeypatch) -> None:
+    class Distribution:
+        name, version = "dynplat-toys", "1.2"
+
+    class Point:
+        name, module, dist = "toys", "conjugate.plugin", Distribution()
+
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point()])
+    assert fit(single).provenance["plugin"] == {"name": "toys", "distribution": "dynplat-toys", "version": "1.2"}
+
+
+def test_representation_names_model_method_and_sites(fit, ragged) -> None:
+    text = repr(fit(ragged, local=True))
+    assert text == ("<Posterior of toy/level by nuts: 2 chains of 40 draws; sites mu (2,), sigma (2,), tau (3,)>")
+
+
 def test_predictions_become_arviz_groups(fit, single) -> None:
     posterior = fit(single)
     whole = posterior.with_prediction(impute(posterior, num_draws=30), "posterior_predictive")

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from dynplat.data import Trajectories
-from dynplat.errors import ArgumentError, CapabilityError
+from dynplat.errors import ArgumentError, CapabilityError, InferenceError
 from dynplat.posterior import forecast, impute, predict, simulate
 
 
@@ -118,6 +118,32 @@ def test_process_that_cannot_be_traced_runs_uncompiled(fit, single, conjugate) -
     posterior = fit(single, model=Concrete())
     components = impute(posterior, framework="jax", num_draws=0).dataset["component_mean"]
     np.testing.assert_allclose(components, impute(posterior, num_draws=0).dataset["component_mean"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_numbers_that_are_not_finite_are_an_error(fit, single, conjugate, name) -> None:
+    class Broken(conjugate.Level):
+        def process(self, sites, context):
+            return super().process({**sites, "mu": sites["mu"] * float("nan")}, context)
+
+    with pytest.raises(InferenceError, match=r"toy/level gave 560 of 560 values of `mean` that are not finite"):
+        impute(fit(single, model=Broken()), framework=name)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_single_precision_is_close_to_double(fit, single, name) -> None:
+    posterior = fit(single)
+    coarse, fine = (impute(posterior, framework=name, dtype=d, num_draws=0).mean for d in ("float32", "float64"))
+    np.testing.assert_allclose(coarse, fine, rtol=1e-5)
+    assert not np.array_equal(coarse, fine)
+
+
+def test_dates_beyond_nanoseconds_share_a_clock(fit) -> None:
+    first = Trajectories.from_arrays(np.array(["1610-01-01", "1610-06-01"], "M8[us]"), [1.0, 2.0])
+    other = Trajectories.from_arrays(np.array(["2020-01-01", "2020-01-02T12:00"], "M8[ns]"), [3.0, 4.0])
+    for fitted, asked in ((first, other), (other, first)):
+        prediction = impute(fit(fitted), data=asked, num_draws=0)
+        np.testing.assert_array_equal(prediction.dataset["time"].values, asked.labels[0])
 
 
 def test_language_of_the_fit_chooses_the_framework(fit, single, conjugate, monkeypatch) -> None:

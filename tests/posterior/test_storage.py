@@ -114,6 +114,22 @@ def test_posterior_round_trip_is_exact(fit, data, request, conjugate, resolve, t
         np.testing.assert_array_equal(one, other)
 
 
+def test_groups_and_attributes_that_somebody_added_stay(fit, single, resolve, tmp_path) -> None:
+    import xarray
+
+    posterior = fit(single)
+    posterior.tree["notes/inner"] = xarray.DataTree(xarray.Dataset({"x": ("n", [1.0, 2.0])}))
+    posterior.tree.attrs["author"] = "somebody"
+    posterior.save(tmp_path / "fit.nc")
+    again = Posterior.load(tmp_path / "fit.nc", resolve)
+    assert again.tree["notes/inner"]["x"].values.tolist() == [1.0, 2.0]
+    assert again.tree.attrs.keys() == {"author", "provenance"}
+    posterior.tree["notes/bad"] = xarray.DataTree(xarray.Dataset({"x": ("n", np.array([object(), 1], dtype=object))}))
+    with pytest.raises(StorageError, match="cannot be written as NetCDF"):
+        posterior.save(tmp_path / "bad.nc")
+    assert os.listdir(tmp_path) == ["fit.nc"]
+
+
 def test_second_round_trip_changes_nothing(fit, ragged, resolve, tmp_path) -> None:
     fit(ragged).save(tmp_path / "one.nc")
     again = Posterior.load(tmp_path / "one.nc", resolve)
