@@ -302,10 +302,11 @@ def compare(
         inference=inference,
         options=options,
         scores=chosen,
+        seed=seed,
         store=None if store is None else Path(store),
     )
 
-    def run(model: AbstractModel, data: Trajectories, **_: Any) -> Posterior:
+    def run(model: AbstractModel, data: Trajectories, *, seed: int) -> Posterior:
         return fit(model, data, inference, seed=seed, observers=observers, **options)
 
     comparison = run_study(study, run)
