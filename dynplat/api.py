@@ -15,9 +15,9 @@ from dynplat.host import Component, PluginReport, default_host
 from dynplat.records import DatasetEntry, Entry, InferenceEntry, ModelEntry, ScoreEntry
 
 if TYPE_CHECKING:
-    from dynplat.compare import Comparison
-    from dynplat.compare.score import Score
-    from dynplat.compare.tasks import AbstractTask
+    from dynplat.comparison import Comparison
+    from dynplat.comparison.score import Score
+    from dynplat.comparison.tasks import AbstractTask
     from dynplat.data import Snapshots, Trajectories
     from dynplat.model import AbstractModel
     from dynplat.observer import Observer
@@ -111,7 +111,7 @@ def load_score(id: str, /) -> Score:
         MissingExtraError: A package that the score requires is not installed.
         PluginError: The score breaks its contract.
     """
-    from dynplat.compare.score import Score
+    from dynplat.comparison.score import Score
     from dynplat.host.build import build_function
 
     component = default_host().find("score", id)
@@ -283,9 +283,9 @@ def compare(
         UnknownNameError: A model or score bears no such name.
         ArgumentError: Posteriors were given together with `store`, or there is nothing to compare.
     """
-    from dynplat.compare import Study, run_study
-    from dynplat.compare import compare as score
-    from dynplat.compare.score import default_scores
+    from dynplat.comparison import Study, run_study
+    from dynplat.comparison import compare as score
+    from dynplat.comparison.score import default_scores
     from dynplat.posterior import Posterior
 
     chosen = default_scores() if scores is None else tuple(load_score(name) for name in scores)

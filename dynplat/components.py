@@ -28,6 +28,6 @@ def dynplat_inferences() -> tuple[InferenceEntry, ...]:
 @hookimpl
 def dynplat_scores() -> tuple[ScoreEntry, ...]:
     """Return the scores of the core."""
-    from dynplat.compare.entries import ENTRIES
+    from dynplat.comparison.entries import ENTRIES
 
     return ENTRIES

@@ -20,7 +20,7 @@ from dynplat.errors import ArgumentError, DataError, StorageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dynplat.compare import Comparison
+    from dynplat.comparison import Comparison
     from dynplat.data import Table, Trajectories
     from dynplat.observer import Observer
     from dynplat.posterior import Posterior, Prediction
@@ -231,7 +231,7 @@ def check_calibration(posterior: Posterior, *, level: float, seed: int) -> str:
     The parameters stay as fitted (to all values), so that the check costs one more prediction and not one more fit; it
     is a check of the intervals, not of the choice of parameters.
     """
-    from dynplat.compare import calibration
+    from dynplat.comparison import calibration
     from dynplat.data import hide_values
     from dynplat.posterior import impute
 
@@ -314,7 +314,7 @@ def compare_job(
     observers: Iterable[Observer] = (),
 ) -> Comparison:
     """Fit several models to what a task leaves visible and score them on what it hides; finished work is kept."""
-    from dynplat.compare import Forecast, Imputation
+    from dynplat.comparison import Forecast, Imputation
 
     if out is not None:
         check_target(out, (".csv", ".json", ".md", ".tex"), "--out")

@@ -184,7 +184,7 @@ class InferenceEntry(Entry):
 
 @dataclass(frozen=True)
 class ScoreEntry(Entry):
-    """A score: `location` names a function `(prediction, truth, hidden) -> contributions`, see `dynplat.compare.scores`.
+    """A score: `location` names a function `(prediction, truth, hidden) -> contributions`, see `dynplat.comparison.scores`.
 
     Args:
         orientation: `smaller` or `larger` is better; `target`: nearer to `target` is better; `none`: neither (a width
