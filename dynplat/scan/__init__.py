@@ -12,10 +12,10 @@ from typing import Any
 
 from dynplat.errors import ArgumentError
 from dynplat.scan import balanced, sequential, tree
-from dynplat.scan.drivers import DRIVERS, check_driver, choose_driver
+from dynplat.scan.drivers import DRIVERS, check_driver, choose_driver, forced_driver
 from dynplat.scan.sequential import fold
 
-__all__ = ["DRIVERS", "check_driver", "choose_driver", "fold", "prefix", "reduce", "suffix"]
+__all__ = ["DRIVERS", "check_driver", "choose_driver", "fold", "forced_driver", "prefix", "reduce", "suffix"]
 
 
 def reduce(combine: Callable[[Any, Any], Any], elements: Any, *, driver: str = "balanced") -> Any:

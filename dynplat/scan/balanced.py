@@ -1,7 +1,7 @@
 """Balanced driver: neighbouring elements meet in pairs, all pairs of a level at once.
 
 A product of T elements takes about log2 T levels of batched operations, which is what a GPU, or a framework whose cost
-is a price per call, wants. Written on the array API: the same code under NumPy, torch and JAX.
+is a price per call, wants. Written on the array API; prefix products have a form of their own under JAX.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from dynplat.arrays import array_namespace
+from dynplat.arrays import array_namespace, is_jax_array
 from dynplat.scan import tree
 
 Combine = Callable[[Any, Any], Any]
@@ -35,6 +35,10 @@ def prefix(combine: Combine, elements: Any) -> Any:
     size = tree.length(elements)
     if size == 1:
         return elements
+    if any(is_jax_array(leaf) for leaf in tree.leaves(elements)):
+        from dynplat.scan.jax import prefix as prefix_in_jax
+
+        return prefix_in_jax(combine, elements)
     pairs = combine(tree.rows(elements, 0, size - 1, 2), tree.rows(elements, 1, size, 2))
     odd = prefix(combine, pairs)
     first = tree.rows(elements, 0, 1)

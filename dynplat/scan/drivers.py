@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 from dynplat.arrays import Array, is_jax_array, is_torch_array
 from dynplat.errors import ArgumentError
@@ -13,15 +17,52 @@ DRIVERS = ("auto", "sequential", "balanced")
 _SHORT = 16
 
 
+@dataclass
+class ForcedDriver:
+    """The driver that stands in for `auto` for a while.
+
+    Args:
+        driver: Its name.
+        asked: Whether anything asked for `auto` meanwhile.
+    """
+
+    driver: str
+    asked: bool = False
+
+
+_FORCED: ContextVar[ForcedDriver | None] = ContextVar("forced_driver", default=None)
+
+
+@contextmanager
+def forced_driver(driver: str) -> Iterator[ForcedDriver]:
+    """Let `driver` stand in for every `auto` that is checked inside, so that drivers can be compared on any process.
+
+    Processes check the name when they are built: build them inside.
+
+    Yields:
+        A record that tells whether anything was asked.
+    """
+    forced = ForcedDriver(check_driver(driver))
+    token = _FORCED.set(forced)
+    try:
+        yield forced
+    finally:
+        _FORCED.reset(token)
+
+
 def check_driver(driver: str) -> str:
-    """Return `driver` if it is one.
+    """Return `driver` if it is one; inside `forced_driver`, the one that stands in for `auto`.
 
     Raises:
         ArgumentError: It is not one of `DRIVERS`.
     """
     if driver not in DRIVERS:
         raise ArgumentError(f"`driver` must be one of {DRIVERS}; got {driver!r}.")
-    return driver
+    forced = _FORCED.get()
+    if driver != "auto" or forced is None:
+        return driver
+    forced.asked = True
+    return forced.driver
 
 
 def choose_driver(driver: str, like: Array, size: int) -> str:
