@@ -247,6 +247,8 @@ def common_type(*values: Any) -> tuple[Any, ...]:
     if like is None:
         return values
     xp = array_namespace(like)
+    for value in foreign:
+        asarray_like(value, like)
     real = [v.dtype for v in foreign if xp.isdtype(v.dtype, "real floating")]
     if not foreign:
         dtype = np.result_type(*(v for v in values if v is not None), np.float32)
