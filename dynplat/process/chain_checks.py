@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynplat.arrays import Array, array_namespace, asarray_like, concrete
+from dynplat.arrays import Array, asarray_like, concrete
 from dynplat.errors import ArgumentError, NoDensityError
 
 if TYPE_CHECKING:
@@ -98,23 +98,20 @@ def shared_mask(mask: Any, values: Array) -> Array | None:
 
     A mask that is only being traced stays as it is.
     """
-    mask = asarray_like(mask, values)
-    xp = array_namespace(values)
-    if not xp.isdtype(mask.dtype, "bool"):
+    if "bool" not in str(mask.dtype):
         raise ArgumentError(f"`mask` must be boolean (True = observed); got dtype {mask.dtype}.")
     if tuple(mask.shape[-2:]) != tuple(values.shape[-2:]):
         raise ArgumentError(f"`mask` must have the shape of `values`, {tuple(values.shape)}; got {tuple(mask.shape)}.")
     numbers = concrete(mask)
     if numbers is None:
-        return mask
+        return asarray_like(mask, values)
     if numbers.all():
         return None
     for axis in range(numbers.ndim - 2):
-        if numbers.shape[axis] > 1 and (numbers == numbers.take([0], axis=axis)).all():
-            numbers = numbers.take([0], axis=axis)
-            index = (slice(None),) * axis + (slice(0, 1),)
-            mask = mask[index]
-    return mask
+        first = numbers.take([0], axis=axis)
+        if numbers.shape[axis] > 1 and (numbers == first).all():
+            numbers = first
+    return asarray_like(numbers, values)
 
 
 def check_density(singular: Array, times: Any, dtype: Any) -> None:

@@ -148,6 +148,11 @@ class LinearGaussian(AbstractProcess):
         return cls(F, Q, H, R, m0, P0, c, d, B=B, D=D, diffuse=diffuse, driver=driver)
 
     @property
+    def like(self) -> Array:
+        """An array whose namespace, dtype and device are those of the chain."""
+        return self.parameters.F
+
+    @property
     def num_states(self) -> int:
         """Number of states, n."""
         return int(self.parameters.F.shape[-1])

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dynplat.arrays import Observations
+
 
 class RandomLinearGaussian(NamedTuple):
     """A random linear-Gaussian chain and one series drawn from it.
@@ -130,3 +132,53 @@ def _exponential(matrix: np.ndarray) -> np.ndarray:
     from scipy.linalg import expm
 
     return expm(matrix)
+
+
+def stack_linear_gaussian(
+    systems: list[RandomLinearGaussian], *, num_states: int, num_channels: int, num_steps: int
+) -> tuple[dict[str, np.ndarray], Observations]:
+    """Put random chains of different sizes into one batch, one series each, by padding that must not matter.
+
+    Further states are 0 for ever, further channels and rows are not observed.
+
+    Args:
+        systems: Chains, none larger than the sizes below.
+        num_states: n of the batch.
+        num_channels: p of the batch.
+        num_steps: T of the batch.
+
+    Returns:
+        Keyword arguments of `dynplat.process.LinearGaussian` with a leading series axis, and observations (NumPy).
+    """
+    n, p, size = num_states, num_channels, num_steps
+    count = len(systems)
+    out = {
+        "F": np.zeros((count, size, n, n)),
+        "Q": np.zeros((count, size, n, n)),
+        "H": np.zeros((count, size, p, n)),
+        "R": np.zeros((count, size, p, p)) + np.eye(p),
+        "m0": np.zeros((count, n)),
+        "P0": np.zeros((count, n, n)),
+        "c": np.zeros((count, size, n)),
+        "d": np.zeros((count, size, p)),
+        "B": np.zeros((count, size, n, 2)),
+        "D": np.zeros((count, size, p, 2)),
+    }
+    values, mask = np.zeros((count, size, p)), np.zeros((count, size, p), dtype=bool)
+    inputs, times = np.zeros((count, size, 2)), np.zeros((count, size))
+    for i, system in enumerate(systems):
+        rows = system.values.shape[0]
+        for name, array in system.parameters.items():
+            target = out[name][i]
+            if name in ("m0", "P0"):
+                target[tuple(slice(0, s) for s in array.shape)] = array
+                continue
+            core = tuple(slice(0, s) for s in array.shape[1:])
+            target[(slice(0, rows), *core)] = array
+        channels = system.values.shape[1]
+        values[i, :rows, :channels] = system.values
+        mask[i, :rows, :channels] = system.mask
+        times[i, :rows], times[i, rows:] = system.times, system.times[-1]
+        if system.inputs is not None:
+            inputs[i, :rows] = system.inputs
+    return out, Observations(times, values, mask, inputs)
