@@ -82,7 +82,9 @@ def test_damaged_entry_is_computed_again_with_a_notice(study, counted, damage, c
     events = Events()
     again = run_study(study, counted, observers=[events])
     assert counted.calls == 5
-    assert ("damaged", "four", 0) in events
+    # Which of the two models the first file belongs to depends on a hash.
+    assert [event[0] for event in events].count("damaged") == 1
+    assert ("damaged", "three", 0) in events or ("damaged", "four", 0) in events
     assert "It is computed again." in caplog.text
     assert again.to_json() == first.to_json()
     assert path.read_text() != ""
