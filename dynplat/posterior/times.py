@@ -131,7 +131,8 @@ def on_clock(data: Trajectories, clock: Clock) -> Trajectories:
     Raises:
         ArgumentError: One of the two has dates and the other plain numbers, or numbers in another unit.
     """
-    if data.clock == clock:
+    # NumPy raises where it compares dates of two resolutions that cannot hold each other.
+    if data.clock.resolution == clock.resolution and data.clock == clock:
         return data
     if data.is_datetime != (clock.origin is not None):
         had = "dates" if clock.origin is not None else "plain numbers"
