@@ -84,6 +84,19 @@ class LinearSDE(AbstractProcess):
         self.driver = driver
 
     @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Leading shape of all parameters, (..., series or 1)."""
+        matrices = (self.H, self.R, self.P0, self.D, self.diffuse)
+        shapes = [tuple(value.shape[:-2]) for value in matrices if value is not None]
+        shapes += [tuple(value.shape[:-1]) for value in (self.m0, self.d) if value is not None]
+        return np.broadcast_shapes(self.dynamics.batch_shape, *shapes)
+
+    @property
+    def num_channels(self) -> int:
+        """Number of channels."""
+        return int(self.H.shape[-2])
+
+    @property
     def has_inputs(self) -> bool:
         """Whether the process reads inputs."""
         return self.D is not None or self.dynamics.num_inputs > 0

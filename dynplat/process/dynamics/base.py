@@ -40,6 +40,11 @@ class AbstractLinearDynamics(ABC):
     def readout(self) -> np.ndarray:
         """Weights (state_dim,) with which the states add up to the component's scalar signal: its row of H."""
 
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Leading shape of all parameters, (..., series or 1)."""
+        return np.broadcast_shapes(*(np.shape(value) for value in self.parameters if value is not None))
+
     @abstractmethod
     def step(self, gaps: Array) -> Transition:
         """Discretise over gaps (..., gap), given in the framework and dtype that the answer shall have."""

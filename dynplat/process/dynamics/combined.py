@@ -90,6 +90,11 @@ class Stack(AbstractLinearDynamics):
         return np.concatenate([component.readout for component in self.components])
 
     @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Leading shape of all parameters of all components."""
+        return np.broadcast_shapes(*(component.batch_shape for component in self.components))
+
+    @property
     def slices(self) -> tuple[slice, ...]:
         """Where the states of each component lie."""
         ends = np.cumsum([component.state_dim for component in self.components])

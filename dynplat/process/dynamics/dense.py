@@ -57,6 +57,12 @@ class Dense(AbstractLinearDynamics):
         return (self.A, self.L, self.b, self.B)
 
     @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Leading shape of the matrices."""
+        shapes = [value.shape[:-2] for value in (self.A, self.L, self.B) if value is not None]
+        return np.broadcast_shapes(*shapes, () if self.b is None else self.b.shape[:-1])
+
+    @property
     def readout(self) -> np.ndarray:
         """The first state."""
         return np.eye(self.state_dim)[0]
