@@ -110,6 +110,8 @@ def _draw_panel(
     level: float,
     ahead: bool,
 ) -> None:
+    from matplotlib.dates import ConciseDateFormatter
+
     mean, lower, upper = band
     length = int(data.lengths[s])
     seen_time, seen = data.to_labels(data.times[s, :length]), data.mask[s, :length, c]
@@ -125,7 +127,9 @@ def _draw_panel(
     unit = data.units.get(data.channels[c], "")
     prefix = f"{data.series[s]}: " if data.num_series > 1 else ""
     axis.set_ylabel(f"{prefix}{data.channels[c]}" + (f" [{unit}]" if unit else ""))
-    if not data.is_datetime and data.time_unit:
+    if data.is_datetime:
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
+    elif data.time_unit:
         axis.set_xlabel(f"time [{data.time_unit}]")
     axis.grid(alpha=0.25, lw=0.5)
     axis.margins(x=0.01)
