@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dynplat.data.clock import show_label
 from dynplat.errors import DataError
 
 
@@ -148,9 +149,18 @@ def _check_conflicts(
     label = times[groups[group]] if rows.labels is None else rows.labels[members[0]]
     values = ", ".join(f"{rows.values[row, channel]:g}" for row in members[:5])
     of_series = _of_series(rows, members[0], series)
+    if rows.labels is not None and len({rows.labels[row] for row in members}) > 1:
+        first, second = (show_label(rows.labels[row]) for row in members[:2])
+        raise DataError(
+            f"the times {first} and {second} (rows {numbers}) are too close together to be told apart as floats.",
+            hint="Give a `time_origin` near them, or join them into one observation.",
+            source=origin.source,
+            row=origin.number(members[1]),
+            column=channels[channel],
+        )
     advice = origin.hint() if origin.hint is not None else ""
     raise DataError(
-        f"observed more than once at {origin.time} {label}{of_series}: rows {numbers} hold {values}.",
+        f"observed more than once at {origin.time} {show_label(label)}{of_series}: rows {numbers} hold {values}.",
         hint=advice or "Keep one of these values, or their mean; rows at one time must fill different channels.",
         source=origin.source,
         row=origin.number(members[1]),

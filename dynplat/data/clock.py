@@ -44,6 +44,22 @@ def fit_resolution(labels: np.ndarray) -> np.ndarray:
     return labels.astype("datetime64[ns]")
 
 
+def shortest_unit(labels: np.ndarray) -> Any:
+    """Return the coarsest of days, seconds, ms, us and ns in which all labels can be written."""
+    known = labels[~np.isnat(labels)]
+    for unit in ("D", "s", "ms", "us"):
+        if (known.astype(f"datetime64[{unit}]") == known).all():
+            return unit
+    return "ns"
+
+
+def show_label(label: Any) -> str:
+    """Write the time of a row for a message: a number as it is, a date as short as it can be."""
+    if not isinstance(label, np.datetime64):
+        return str(label)
+    return str(np.datetime_as_string(label, unit=shortest_unit(np.atleast_1d(label))))
+
+
 @dataclass(frozen=True)
 class Clock:
     """How floats and labels of time belong together.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynplat.data import layout
+from dynplat.data.clock import show_label
 from dynplat.data.moments import Moments
 from dynplat.data.ragged import Extents, gather_rows, is_per_series
 from dynplat.errors import DataError
@@ -26,8 +27,8 @@ def extend(data: Trajectories, times: Any, inputs: Any) -> Trajectories:
             last = data.labels[index, length - 1]
             shown = data.to_labels(np.array([part.min()]))[0]
             raise DataError(
-                f"`times` must lie after the last row of each series; series {data.series[index]!r} ends at {last} and "
-                f"`times` begins at {shown}.",
+                f"`times` must lie after the last row of each series; series {data.series[index]!r} ends at "
+                f"{show_label(last)} and `times` begins at {show_label(shown)}.",
                 hint="Give later times, or a list with one array per series.",
             )
     if (inputs is None) != (data.inputs is None):

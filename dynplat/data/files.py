@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynplat.data.clock import shortest_unit
 from dynplat.data.delimited import Dialect, format_column, write_text_table
 from dynplat.data.long import Long, from_long
 from dynplat.data.sources import OpenTable, check_readable, format_of, open_table
@@ -195,13 +196,5 @@ def as_cells(column: pd.Series | Any, decimal: str = ".") -> list[str]:
         return ["" if moment is None or moment != moment else moment.isoformat() for moment in column]
     array = column.to_numpy()
     if array.dtype.kind == "M":
-        return ["" if text == "NaT" else text for text in np.datetime_as_string(array, unit=_shortest(array))]
+        return ["" if text == "NaT" else text for text in np.datetime_as_string(array, unit=shortest_unit(array))]
     return format_column(array, decimal)
-
-
-def _shortest(labels: np.ndarray) -> Any:
-    known = labels[~np.isnat(labels)]
-    for unit in ("D", "s", "ms", "us"):
-        if (known.astype(f"datetime64[{unit}]") == known).all():
-            return unit
-    return "ns"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynplat.data.clock import show_label
 from dynplat.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -237,4 +238,4 @@ def _duration(data: Trajectories, horizon: Any) -> float:
 def _span(data: Trajectories) -> str:
     labels = data.labels[data.rows]
     unit = f" ({data.time_unit})" if data.time_unit and not data.is_datetime else ""
-    return f"{labels.min()} to {labels.max()}{unit}" if labels.size else "nothing"
+    return f"{show_label(labels.min())} to {show_label(labels.max())}{unit}" if labels.size else "nothing"

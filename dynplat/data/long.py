@@ -12,7 +12,7 @@ from dynplat.data.assemble import Origin
 from dynplat.data.dates import COMPACT_DATE
 from dynplat.data.moments import Moments, read_moments
 from dynplat.data.numbers import is_missing, number_column, parse_numbers
-from dynplat.data.roles import Roles, find_roles
+from dynplat.data.roles import TIME_NAMES, Roles, find_roles
 from dynplat.errors import DataError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def from_long(
     origin = origin._replace(time=roles.time, id=roles.id or "", hint=lambda: _conflict_hint(frame, roles))
     values = np.column_stack([number_column(frame[name], name, origin, decimal) for name in roles.columns])
     moments = read_time_column(frame[roles.time], roles.time, origin, date_format, decimal)
-    keep, notes = _placed_rows(frame, roles, moments, values, origin, skip_unplaced)
+    keep, notes = _placed_rows(frame, roles, moments, values, origin, skip_unplaced, strip)
     names, codes = _series_of(frame, roles, keep, series, strip)
     kept = np.flatnonzero(keep)
     inner = origin._replace(number=lambda row: origin.number(int(kept[row])))
@@ -158,14 +158,16 @@ def _read_time_texts(cells: list[str], date_format: str | None, decimal: str) ->
 
 
 def _placed_rows(
-    frame: pd.DataFrame, roles: Roles, moments: Moments, values: np.ndarray, origin: Origin, skip: bool
+    frame: pd.DataFrame, roles: Roles, moments: Moments, values: np.ndarray, origin: Origin, skip: bool, strip: bool
 ) -> tuple[np.ndarray, list[tuple[int, str]]]:
     timeless = np.isnat(moments.array) if moments.is_datetime else np.isnan(moments.array)
     nameless = np.zeros(len(frame), dtype=bool)
     if roles.id is not None:
         # NA is a country; only an empty cell is no id.
         cells = frame[roles.id].to_numpy()
-        nameless = np.array([not cell.strip() if isinstance(cell, str) else is_missing(cell) for cell in cells], bool)
+        nameless = np.array(
+            [_is_blank(cell, strip) if isinstance(cell, str) else is_missing(cell) for cell in cells], bool
+        )
     notes: list[tuple[int, str]] = []
     for row in np.flatnonzero(timeless | nameless):
         name = roles.time if timeless[row] else roles.id
@@ -180,6 +182,10 @@ def _placed_rows(
             )
         notes.append((origin.number(int(row)), f"its {'time' if timeless[row] else 'id'} ({name!r}) is empty"))
     return ~(timeless | nameless), notes
+
+
+def _is_blank(cell: str, strip: bool) -> bool:
+    return not (cell.strip() if strip else cell)
 
 
 def _series_of(
@@ -269,6 +275,9 @@ def _static_array(found: list[Any], decimal: str) -> np.ndarray:
 
 
 def _conflict_hint(frame: pd.DataFrame, roles: Roles) -> str:
+    others = [repr(str(name)) for name in frame.columns if str(name).lower() in TIME_NAMES and name != roles.time]
+    if others:
+        return f"If the time of day stands in {others[0]}, join it with {roles.time!r} into one column first."
     if roles.id is not None:
         return ""
     telling = []

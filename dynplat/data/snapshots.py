@@ -11,7 +11,7 @@ import numpy as np
 
 from dynplat.data import layout
 from dynplat.data.assemble import Origin
-from dynplat.data.clock import Clock
+from dynplat.data.clock import Clock, show_label
 from dynplat.data.moments import Moments, read_moments
 from dynplat.errors import ArgumentError, DataError
 
@@ -109,7 +109,7 @@ class Snapshots:
         if twice.size:
             shown = numbers[twice[0]] if labels is None else labels[twice[0]]
             raise DataError(
-                f"the time {shown} stands twice; a population is observed once at a time.",
+                f"the time {show_label(shown)} stands twice; a population is observed once at a time.",
                 hint="Join the particles of the two into one population.",
                 source=origin.source,
             )

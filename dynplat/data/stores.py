@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from dynplat.data.snapshots import Snapshots
     from dynplat.data.trajectories import Trajectories
 
+# What would make a group of a variable's name (Zarr takes a backslash for a slash), or no file name somewhere.
+_UNSAFE = r'[/\\%:*?"<>|]'
 _EPOCH = "1970-01-01"
 _UNITS = {"ns": "nanoseconds", "us": "microseconds"}
 
@@ -49,13 +53,12 @@ def _encode(dataset: xr.Dataset) -> xr.Dataset:
         unit = np.datetime_data(labels.dtype)[0]
         attrs = {"units": f"{_UNITS[unit]} since {_EPOCH}", "calendar": "proleptic_gregorian"}
         encoded = encoded.assign_coords(labels=(labels.dims, labels.values.astype(np.int64), attrs))
-    # A slash in a name would make a group.
-    names = {name: str(name).replace("%", "%25").replace("/", "%2F") for name in encoded.data_vars}
+    names = {name: re.sub(_UNSAFE, lambda found: quote(found[0], safe=""), str(name)) for name in encoded.data_vars}
     return encoded.rename({name: safe for name, safe in names.items() if safe != name})
 
 
 def _decode(dataset: xr.Dataset) -> xr.Dataset:
-    names = {name: str(name).replace("%2F", "/").replace("%25", "%") for name in dataset.data_vars}
+    names = {name: unquote(str(name)) for name in dataset.data_vars}
     decoded = dataset.rename({name: plain for name, plain in names.items() if plain != name})
     if "labels" in decoded.variables:
         labels = decoded["labels"]

@@ -167,7 +167,7 @@ def test_compact_dates_are_refused_and_read_with_a_format(reader, tmp_path):
 @BOTH
 def test_conflicting_cells_name_series_rows_time_and_channel(reader, tmp_path):
     path = text(tmp_path, "when,station,x,y\n2020-01-01,A,1,\n2020-01-01,A,,2\n2020-01-02,B,5,6\n2020-01-02,B,7,\n")
-    refused(reader, path, "observed more than once at when 2020-01-02", "series 'B'", "rows 4, 5 hold 5, 7", row=5,
+    refused(reader, path, "observed more than once at when 2020-01-02 in", "series 'B': rows 4, 5 hold 5, 7", row=5,
             column="x", id="station")  # fmt: skip
 
 
@@ -175,6 +175,12 @@ def test_conflicting_cells_name_series_rows_time_and_channel(reader, tmp_path):
 def test_conflict_without_an_id_names_the_column_that_tells_rows_apart(reader, tmp_path):
     path = text(tmp_path, "when,station,x\n2020-01-01,A,1\n2020-01-01,B,2\n2020-01-02,A,3\n2020-01-02,B,4\n")
     refused(reader, path, "rows 2, 3 hold 1, 2", "several series", "id='station'", row=3, column="x")
+
+
+@BOTH
+def test_date_and_time_of_day_in_two_columns_are_to_be_joined(reader, tmp_path):
+    path = text(tmp_path, "Date,Time,x\n2020-01-01,18:00,1\n2020-01-01,19:00,2\n")
+    refused(reader, path, "If the time of day stands in 'Time', join it with 'Date'", row=3, column="x")
 
 
 @BOTH

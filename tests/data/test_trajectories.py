@@ -219,6 +219,15 @@ def test_labels_of_rows_are_exact_to_the_nanosecond_over_centuries():
     assert (data.from_labels(labels) == data.times[0]).all()
 
 
+def test_dates_that_floats_cannot_tell_apart_are_refused():
+    labels = np.datetime64("2020-01-01", "ns") + np.array([0, 1])
+    assert Trajectories.from_arrays(labels, [1.0, 2.0]).times[0, 1] > 0.0
+    with pytest.raises(DataError, match=r"2020-01-01 and 2020-01-01T00:00:00\.000000001 .*Give a `time_origin` near"):
+        Trajectories.from_arrays(labels, [1.0, 2.0], time_origin="1900-01-01")
+    data = Trajectories.from_arrays(labels, [[1.0, np.nan], [np.nan, 2.0]], time_origin="1900-01-01")
+    assert (data.labels[0] == labels).all()  # in different channels they are rows of one time
+
+
 def test_numbers_with_an_origin_are_dates_in_their_unit():
     data = Trajectories.from_arrays([0.0, 36.0], [1.0, 2.0], time_unit="h", time_origin="2020-01-01")
     assert data.labels[0].astype("M8[h]").astype(str).tolist() == ["2020-01-01T00", "2020-01-02T12"]
