@@ -18,6 +18,7 @@ from dynplat.arrays import (
     eye_like,
     is_jax_array,
     stop_gradient,
+    symmetrise,
 )
 from dynplat.scan import choose_driver, fold, prefix, suffix, tree
 from dynplat.semigroup import (
@@ -144,6 +145,8 @@ def raw_steps(
         The state before the first observation and the raw steps, time first, with as many leading axes everywhere.
     """
     F, Q, H, R, m0, P0 = parameters[:6]
+    # Only the symmetric part counts, so that gradients are symmetric whatever the driver.
+    Q, R, P0 = symmetrise(Q), symmetrise(R), symmetrise(P0)
     xp = array_namespace(F, values)
     offset, drift = observation_offset(parameters, inputs), transition_offset(parameters, inputs)
     residual = values if offset is None else values - offset
