@@ -12,8 +12,8 @@ from dynplat.testing.references import dense_linear_gaussian
 FRAMEWORKS = ("numpy", "torch", "jax")
 NUM_SYSTEMS = 200
 
-#: Relative error allowed where the twin's smallest pivot, as a part of its cell's variance, is above `WELL_POSED`; below it
-#: the allowance grows with the inverse of the pivot, by which rounding is amplified.
+#: Relative error allowed where the twin's smallest pivot, as a part of its cell's variance, is above `WELL_POSED`;
+#: below it the allowance grows with the inverse of the pivot, by which rounding is amplified.
 TOLERANCE, WELL_POSED = 1e-9, 1e-6
 
 #: A pivot below this is rounding of the parameters themselves: the law has no density in float64.
