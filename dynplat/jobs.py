@@ -118,8 +118,8 @@ def fit_job(
     chosen = api.load_model(model, **options)
     table = load_table(source, time=time, id=id, columns=columns)
     posterior = api.fit(
-        chosen, table.trajectories, inference, seed=seed, observers=observers, command=command, **inference_options
-    )
+        chosen, table.trajectories, inference, seed=seed, observers=observers, **inference_options
+    ).with_command(command)
     if save is not None:
         posterior.save(save)
     extra = posterior.provenance["extra"]
@@ -187,7 +187,7 @@ def impute_job(
     data = table.trajectories
     api.check(chosen, data, ("condition",), purpose="imputation")
     posterior = api.fit(chosen, data, inference, seed=seed, observers=observers, **inference_options)
-    prediction = impute(posterior, seed=seed)
+    prediction = impute(posterior, num_draws=0, seed=seed)
     sentence = check_calibration(posterior, level=level, seed=seed)
 
     fillable = ~data.mask & data.rows[:, :, None] & data.mask.any(axis=(0, 1))
@@ -241,7 +241,7 @@ def check_calibration(posterior: Posterior, *, level: float, seed: int) -> str:
     if observed * fraction < 1:
         return f"Too few observed values ({observed}) to check the intervals."
     check = hide_values(data, fraction, seed)
-    prediction = impute(posterior, data=check.train, num_draws=2, seed=seed)
+    prediction = impute(posterior, data=check.train, num_draws=0, seed=seed)
     return calibration(prediction, check.truth, check.hidden, level)
 
 
@@ -276,7 +276,7 @@ def forecast_job(
     data = table.trajectories
     api.check(chosen, data, ("forecast",), purpose="a forecast")
     posterior = api.fit(chosen, data, inference, seed=seed, observers=observers, **inference_options)
-    prediction = forecast(posterior, horizon=horizon, seed=seed)
+    prediction = forecast(posterior, horizon=horizon, num_draws=0, seed=seed)
     write_frame(prediction.to_frame(levels=(level,)), out)
     if plot is not None:
         from dynplat.plots import plot_prediction, save_figure

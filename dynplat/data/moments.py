@@ -92,7 +92,7 @@ def _read_objects(host: np.ndarray, date_format: str | None) -> Moments:
         if dates.labels is None:
             row = int(np.flatnonzero(~missing)[dates.index])
             raise DataError(dates.problem, hint=dates.hint, row=row)
-        labels = np.full(flat.shape, np.datetime64("NaT"), dtype=dates.labels.dtype if known.size else "M8[ns]")
+        labels = np.full(flat.shape, np.datetime64("NaT", "ns"), dtype=dates.labels.dtype if known.size else "M8[ns]")
         labels[~missing] = dates.labels
         return Moments(labels.reshape(host.shape), dates.zone)
     if all(isinstance(item, (datetime.date, np.datetime64)) for item in known):

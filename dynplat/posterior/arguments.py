@@ -12,10 +12,18 @@ from dynplat.posterior.times import Query
 
 if TYPE_CHECKING:
     from dynplat.model import AbstractModel, Context
+#: Number of parameter draws from which on compiling a question pays.
+MANY_DRAWS = 16
 
 
-def framework_of(model: AbstractModel, language: str) -> str:
-    """Choose the framework of the language of the fit, of the model's first language, or NumPy."""
+def framework_of(model: AbstractModel, language: str, num_draws: int = MANY_DRAWS) -> str:
+    """Choose the framework of the language of the fit, of the model's first language, or NumPy.
+
+    JAX compiles for seconds what torch computes at once: below `MANY_DRAWS` parameter draws torch is taken where the
+    model declares its language.
+    """
+    if num_draws < MANY_DRAWS and "pyro" in model.capabilities.languages:
+        return FRAMEWORKS["pyro"]
     for candidate in (language, *model.capabilities.languages):
         if candidate in FRAMEWORKS:
             return FRAMEWORKS[candidate]

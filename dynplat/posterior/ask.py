@@ -26,6 +26,8 @@ ROWS_PER_CALL = 50_000
 
 #: Frameworks that a language's arrays belong to.
 FRAMEWORKS = {"numpyro": "jax", "pyro": "torch"}
+#: Draws from which the marginals of a law without closed forms are read, where no draws were asked for.
+_DRAWS_FOR_MARGINALS = 200
 
 
 class Engine(NamedTuple):
@@ -52,7 +54,8 @@ class Question(NamedTuple):
         times: Query times, (series, query), non-decreasing.
         inputs: Known inputs at the query times, (series, query, input), or None.
         of: `observation`, `signal` or `state`.
-        num_draws: Joint draws over all parameter draws.
+        num_draws: Joint draws over all parameter draws; with 0 only a law whose marginals are not known in closed form
+            is drawn from.
         values: Values whose log density is wanted, (series, query, channel), NaN = not asked; or None.
     """
 
@@ -107,7 +110,8 @@ def ask(
     width = max(1, min(count, ROWS_PER_CALL // max(num_rows * len(range(num_series)[blocks[0]]), 1)))
     starts = range(0, count, width)
     # Joint draws are spread evenly over the parameter draws: every component gets the same number, or one or none.
-    each = -(-question.num_draws // count) if question.num_draws else 0
+    wanted = question.num_draws or _DRAWS_FOR_MARGINALS
+    each = -(-wanted // count)
     answers = []
     with framework(engine.framework, dtype=engine.dtype, device=engine.device) as to_array:
         for number, block in enumerate(blocks):
@@ -133,9 +137,9 @@ def ask(
     joined = {name: np.concatenate([answer[name] for answer in answers], axis=-3) for name in answers[0]}
     draws = joined.get("draws")
     if draws is not None:
-        # (each, component, ...) with the component running fastest, then the first `num_draws` of them.
+        # (each, component, ...) with the component running fastest, then the first `wanted` of them.
         flat = draws.reshape(-1, *draws.shape[2:])
-        draws = flat[: question.num_draws] if each > 1 else flat[_spread(count, question.num_draws)]
+        draws = flat[:wanted] if each > 1 else flat[_spread(count, wanted)]
     variance = joined.get("variance")
     sd = None if variance is None else np.sqrt(np.maximum(variance, 0.0))
     return Answer(joined.get("mean"), sd, is_gaussian, draws, joined.get("log_density"))
@@ -240,7 +244,7 @@ class _caller:
         moments = _moments(law, question.of, self.is_gaussian)
         if moments is not None:
             result["mean"], result["variance"] = moments
-        if self._each:
+        if question.num_draws or not self.is_gaussian:
             result["draws"] = law.draws(self._each, random=random, of=question.of)
         if question.values is not None and not self.is_gaussian:
             filled = np.where(np.isnan(question.values), 0.0, question.values)

@@ -134,6 +134,14 @@ class Posterior:
         """Versions, model, options, plugin, method, language, seed, fingerprint of the data, command, time, extras."""
         return json.loads(self.tree.attrs["provenance"])
 
+    def with_command(self, command: str) -> Posterior:
+        """Return a copy whose provenance names the command line that made the fit."""
+        facts = {**self.provenance, "command": command}
+        tree = self.tree.copy()
+        tree.attrs["provenance"] = plain_json(facts)
+        tree["provenance"] = xr.DataTree(xr.Dataset({name: _text(value) for name, value in facts.items()}))
+        return Posterior(tree, self.model, self.context, self.data)
+
     @property
     def num_draws(self) -> int:
         """Number of draws over all chains."""

@@ -67,11 +67,13 @@ def predict(
         series: Names of the series asked about; all by default.
         inputs: Known inputs at the query times, (query, input) or (series, query, input), where the model has some.
         of: `observation` (noise included), `signal` (the observation without its noise) or `state`.
-        num_draws: Number of joint draws over all times, spread evenly over the parameter draws; 0 for none.
+        num_draws: Number of joint draws over all times, spread evenly over the parameter draws; 0 for none where the
+            marginals are known in closed form (they are read from 200 draws otherwise).
         max_components: At most so many parameter draws, evenly thinned; by default 200, or as many as keep the arrays
             of the prediction near a gigabyte, and never fewer than 10.
         seed: Seed of the draws.
-        framework: `jax`, `torch` or `numpy`; by default that of the language of the fit.
+        framework: `jax`, `torch` or `numpy`; by default that of the language of the fit, or torch where the model
+            runs there too and a few parameter draws are not worth a compilation.
         device: A device of the framework.
         dtype: `float64` or `float32`.
         values: Values whose log density is wanted, (series, query, channel), NaN = not asked.
@@ -298,7 +300,7 @@ def _last(data: Trajectories) -> np.ndarray:
 
 
 def _engine(posterior: Posterior, framework: str | None, device: str, dtype: str, seed: int) -> Engine:
-    name = framework or framework_of(posterior.model, posterior.provenance["language"])
+    name = framework or framework_of(posterior.model, posterior.provenance["language"], posterior.num_draws)
     return Engine(name, device, dtype, seed)
 
 
