@@ -1,0 +1,209 @@
+"""The commands as their users run them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynplat import cli
+
+QUICK = ["--model", "filtering/local-level", "--inference-option", "restarts=0"]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the command line in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["dynplat", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def stations(tmp_path):
+    """Two stations, unsorted rows, dates, two channels with holes, a column of text, one row without a date."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for station, length in (("north", 40), ("south", 25)):
+        days = np.sort(rng.choice(60, size=length, replace=False))
+        level = 10 + np.cumsum(rng.normal(scale=0.5, size=length))
+        for day, value in zip(days, level, strict=True):
+            rows.append(
+                {
+                    "when": str(np.datetime64("2021-03-01") + day),
+                    "station": station,
+                    "temp": "" if rng.uniform() < 0.2 else f"{value:.1f}",
+                    "wind": "" if rng.uniform() < 0.4 else f"{5 + rng.normal():.2f}",
+                    "note": "ok, really",
+                }
+            )
+    rows.append({"when": "", "station": "north", "temp": "", "wind": "1.00", "note": "no date"})
+    order = rng.permutation(len(rows))
+    path = tmp_path / "stations.csv"
+    pd.DataFrame([rows[i] for i in order]).to_csv(path, index=False)
+    return path
+
+
+def test_impute_keeps_the_table_and_fills_its_holes(stations, tmp_path, monkeypatch, capsys):
+    out, plot = tmp_path / "out.csv", tmp_path / "out.png"
+    code = run(
+        monkeypatch, "impute", stations, "--time", "when", "--id", "station", "--out", out, "--plot", plot, *QUICK
+    )
+    printed = capsys.readouterr()
+    assert code == 0
+    before = pd.read_csv(stations, dtype=str, keep_default_na=False)
+    after = pd.read_csv(out, dtype=str, keep_default_na=False)
+    added = [f"{name}.{what}" for name in ("temp", "wind") for what in ("sd", "lower", "upper", "imputed")]
+    assert list(after.columns) == [*before.columns, *added]
+    assert len(after) == len(before)
+    for column in ("when", "station", "note"):
+        assert (after[column] == before[column]).all()
+    dated = before["when"] != ""
+    for name in ("temp", "wind"):
+        hole = before[name] == ""
+        assert (after[name][~hole] == before[name][~hole]).all()  # the very text that came in
+        assert (after[name][hole & dated] != "").all()
+        assert (after[name][hole & ~dated] == "").all()
+        assert ((after[f"{name}.imputed"] == "true") == (hole & dated)).all()
+        filled = after[hole & dated]
+        mean, sd = filled[name].astype(float), filled[f"{name}.sd"].astype(float)
+        lower, upper = filled[f"{name}.lower"].astype(float), filled[f"{name}.upper"].astype(float)
+        assert (sd > 0).all()
+        np.testing.assert_allclose(upper - mean, 1.6448536 * sd, rtol=5e-3)
+        np.testing.assert_allclose(mean - lower, 1.6448536 * sd, rtol=5e-3)
+        assert (after[f"{name}.sd"][~hole] == "").all()
+    number = int(before.index[~dated][0]) + 2
+    assert f"row {number}" in printed.err
+    assert "fell inside their 90 % intervals" in printed.out
+    assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_impute_says_what_it_could_not_fill(tmp_path, monkeypatch, capsys):
+    source, out = tmp_path / "part.csv", tmp_path / "out.csv"
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=30)
+    pd.DataFrame(
+        {"t": np.arange(30.0), "full": np.where(np.arange(30) % 7 == 3, np.nan, values), "empty": np.nan}
+    ).to_csv(source, index=False)
+    code = run(monkeypatch, "impute", source, "--columns", "full,empty", "--out", out, *QUICK)
+    printed = capsys.readouterr()
+    assert code == 0
+    assert "'empty': nothing observed" in printed.err
+    after = pd.read_csv(out)
+    assert after["full"].notna().all()
+    assert after["empty"].isna().all()
+    assert not after["empty.imputed"].any()
+
+
+def test_a_series_with_a_single_value_is_filled_and_reported(tmp_path, monkeypatch, capsys):
+    source, out = tmp_path / "lonely.csv", tmp_path / "out.csv"
+    rng = np.random.default_rng(1)
+    long = pd.DataFrame({"t": np.arange(30.0), "id": "long", "a": rng.normal(size=30)})
+    long.loc[4:9, "a"] = np.nan
+    lonely = pd.DataFrame({"t": [0.0, 1.0, 2.0], "id": "lonely", "a": [np.nan, 1.5, np.nan]})
+    pd.concat([long, lonely]).to_csv(source, index=False)
+    code = run(monkeypatch, "impute", source, "--id", "id", "--out", out, *QUICK)
+    assert code == 0
+    assert "lonely: a single observed value" in capsys.readouterr().err
+    assert pd.read_csv(out)["a"].notna().all()
+
+
+def test_forecast_continues_each_series(stations, tmp_path, monkeypatch, capsys):
+    out, plot = tmp_path / "ahead.csv", tmp_path / "ahead.png"
+    arguments = ["--time", "when", "--id", "station", "--columns", "temp", "--horizon", "5"]
+    code = run(monkeypatch, "forecast", stations, *arguments, "--out", out, "--plot", plot, *QUICK)
+    assert code == 0
+    assert "Wrote 10 forecast rows" in capsys.readouterr().out
+    table = pd.read_csv(out)
+    assert len(table) == 10
+    assert {"mean", "sd", "lower_90", "upper_90"} <= set(table.columns)
+    seen = pd.read_csv(stations)
+    for station, rows in table.groupby("station" if "station" in table else "series"):
+        assert (
+            pd.to_datetime(rows["time" if "time" in rows else "when"]).min()
+            > pd.to_datetime(seen["when"][seen["station"] == station]).max()
+        )
+        assert (np.diff(rows["sd"]) > 0).all()
+
+
+def test_fit_prints_json(monkeypatch, capsys, tmp_path):
+    saved = tmp_path / "fit.nc"
+    code = run(
+        monkeypatch, "fit", "nile", "--model", "filtering/local-level", "--inference", "mle", "--save", saved, "--json"
+    )
+    assert code == 0
+    record = json.loads(capsys.readouterr().out)
+    assert {"log_likelihood", "parameters", "seconds"} <= set(record)
+    parameters = record["parameters"]
+    # With a start as wide as three standard deviations of the data, the maximum lies near the textbook's.
+    assert parameters["noise_sd"]["estimate"] ** 2 == pytest.approx(15098.5, rel=0.05)
+    assert parameters["local_level.level_sd"]["estimate"] ** 2 == pytest.approx(1469.2, rel=0.15)
+    assert all(figures["standard_error"] > 0 for figures in parameters.values())
+    import dynplat as dp
+
+    loaded = dp.load_posterior(saved)
+    assert loaded.log_likelihood == pytest.approx(record["log_likelihood"], rel=1e-12)
+
+
+def test_compare_prints_records(monkeypatch, capsys, tmp_path):
+    arguments = [
+        "compare",
+        "nile",
+        "--task",
+        "imputation",
+        "--fraction",
+        "0.3",
+        "--models",
+        "filtering/local-level,filtering/matern12",
+        "--seed",
+        "0",
+        "--inference-option",
+        "restarts=0",
+        "--store",
+        tmp_path / "store",
+        "--json",
+    ]
+    assert run(monkeypatch, *arguments) == 0
+    first = capsys.readouterr().out
+    records = json.loads(first)
+    assert {"model", "task", "dataset", "seed", "score", "value", "stderr"} <= set(records[0])
+    assert {record["model"] for record in records} == {"filtering/local-level", "filtering/matern12"}
+    crps = {record["model"]: record for record in records if record["score"] == "crps"}
+    assert 60 < crps["filtering/local-level"]["value"] < 110
+    monkeypatch.setattr("dynplat.api.fit", lambda *_, **__: pytest.fail("finished work must not be done again"))
+    assert run(monkeypatch, *arguments) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_listings_and_descriptions(monkeypatch, capsys):
+    for command, expected in (
+        ("models", "filtering/structural"),
+        ("datasets", "mauna-loa-co2"),
+        ("scores", "crps"),
+        ("inferences", "nuts"),
+        ("plugins", "filtering"),
+    ):
+        assert run(monkeypatch, command) == 0
+        assert expected in capsys.readouterr().out
+        assert run(monkeypatch, command, "--json") == 0
+        listed = json.loads(capsys.readouterr().out)
+        assert any(expected in (item.get("id"), item.get("name")) for item in listed)
+    assert run(monkeypatch, "describe", "filtering/structural") == 0
+    described = capsys.readouterr().out
+    assert "periods" in described
+    assert "Harvey" in described
+    assert run(monkeypatch, "describe", "filtering/structural", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["capabilities"]["irregular_times"] is True
+
+
+def test_python_m_equals_the_command():
+    code = (
+        "import sys; sys.argv = ['dynplat', '--help']; import runpy; runpy.run_module('dynplat', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "impute" in done.stdout
