@@ -125,20 +125,21 @@ def hide_future(
 ) -> Holdout:
     """Hide the end of every series. Exactly one of the three says where it begins.
 
+    With `horizon` or `fraction`, a series that would be hidden whole is left as it is: there would be nothing to
+    forecast it from.
+
     Args:
         data: The data.
-        horizon: A stretch of time, in `data.time_unit`, or a duration (`timedelta`) for dates: in each series the cells
-            later than its last observation's time minus `horizon` are hidden.
-        fraction: Share of the time points of each series at which something is observed: the last
-            ones are hidden.
+        horizon: Number of last time points of each series at which something is observed; or, for dates, a stretch of
+            time (`timedelta`): what is later than the last observation's time minus it.
+        fraction: Share of the time points of each series at which something is observed: the last ones are hidden.
         since: A time (a number, or a date): cells at this time and later are hidden, in all series.
 
     Raises:
         ArgumentError: Not exactly one is given, it is out of range, or no cell or every cell would be hidden.
     """
-    given = [
-        name for name, value in (("horizon", horizon), ("fraction", fraction), ("since", since)) if value is not None
-    ]
+    choices = {"horizon": horizon, "fraction": fraction, "since": since}
+    given = [name for name, value in choices.items() if value is not None]
     if len(given) != 1:
         raise ArgumentError(
             f"exactly one of `horizon`, `fraction` and `since` must be given; got {' and '.join(given) or 'none'}."
@@ -146,16 +147,16 @@ def hide_future(
     seen = np.asarray(data.mask.any(axis=-1))
     if since is not None:
         late = data.times >= float(np.ravel(data.from_labels(np.asarray([since])))[0])
-    elif horizon is not None:
-        last = np.where(seen, data.times, -np.inf).max(axis=1, initial=-np.inf)
-        late = data.times > (last - _duration(data, horizon))[:, None]
     else:
-        late = _last_points(data, seen, fraction)
+        late = _end_of_series(data, seen, horizon, fraction)
+        late &= (seen & ~late).any(axis=1, keepdims=True)
     hidden = late[:, :, None] & data.mask
     if not hidden.any() or (hidden == data.mask).all():
         raise ArgumentError(
-            f"`{given[0]}` would hide {'no cell' if not hidden.any() else 'every observed cell'}; "
-            f"times run from {_span(data)}."
+            f"`{given[0]}` {choices[given[0]]} would hide "
+            f"{'every observed cell' if hidden.any() else 'no cell, or leave nothing to forecast from'}; "
+            f"times run from {_span(data)}, and the longest series has {int(seen.sum(axis=1).max(initial=0))} rows "
+            "with an observation."
         )
     return _hold_out(data, hidden)
 
@@ -209,30 +210,33 @@ def _time_points(data: Trajectories) -> np.ndarray:
     return np.cumsum(new.ravel()).reshape(new.shape)
 
 
-def _last_points(data: Trajectories, seen: np.ndarray, fraction: Any) -> np.ndarray:
-    if not isinstance(fraction, int | float | np.number) or not 0 < fraction < 1:
+def _end_of_series(data: Trajectories, seen: np.ndarray, horizon: Any, fraction: Any) -> np.ndarray:
+    # NumPy's durations call themselves whole numbers, so they are asked for first.
+    if isinstance(horizon, datetime.timedelta | np.timedelta64) and data.time_origin is not None:
+        length = float(data.clock.numbers(data.time_origin + np.timedelta64(horizon).astype("timedelta64[ns]")))
+        if not length > 0:
+            raise ArgumentError(f"`horizon` must be a positive stretch of time; got {horizon!r}.")
+        last = np.where(seen, data.times, -np.inf).max(axis=1, initial=-np.inf)
+        return data.times > (last - length)[:, None]
+    if horizon is not None:
+        if isinstance(horizon, bool | datetime.timedelta | np.timedelta64) or not _is_count(horizon):
+            durations = ", or a stretch of time" if data.is_datetime else " (for a stretch of time, give `since`)"
+            raise ArgumentError(
+                f"`horizon` must be a whole number of time points, at least 1{durations}; got {horizon!r}."
+            )
+    elif not isinstance(fraction, int | float | np.number) or not 0 < fraction < 1:
         raise ArgumentError(f"`fraction` must be a number between 0 and 1; got {fraction!r}.")
     late = np.zeros(seen.shape, dtype=bool)
     for index, points in enumerate(_time_points(data)):
         known = np.unique(points[seen[index]])
-        size = _share(float(fraction), len(known))
-        if size:
-            late[index] = points >= known[-size]
+        size = int(horizon) if horizon is not None else _share(float(fraction), len(known))
+        if size and known.size:
+            late[index] = points >= known[-min(size, known.size)]
     return late
 
 
-def _duration(data: Trajectories, horizon: Any) -> float:
-    # NumPy's durations call themselves whole numbers, so they are asked for first.
-    if isinstance(horizon, datetime.timedelta | np.timedelta64) and data.time_origin is not None:
-        length = float(data.clock.numbers(data.time_origin + np.timedelta64(horizon).astype("timedelta64[ns]")))
-    elif isinstance(horizon, int | float | np.number) and not isinstance(horizon, bool | np.timedelta64):
-        length = float(horizon)
-    else:
-        durations = " or a duration" if data.is_datetime else ""
-        raise ArgumentError(f"`horizon` must be a number, in the unit of the data's times{durations}; got {horizon!r}.")
-    if not np.isfinite(length) or length <= 0:
-        raise ArgumentError(f"`horizon` must be positive and finite; got {horizon!r}.")
-    return length
+def _is_count(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and int(number) >= 1
 
 
 def _span(data: Trajectories) -> str:

@@ -154,7 +154,7 @@ def test_future_by_horizon_fraction_and_date_agree():
 
 def test_future_is_counted_from_the_end_of_each_series():
     data = Trajectories.from_arrays([np.arange(4.0), np.arange(10.0)], [np.ones(4), [*np.ones(8), np.nan, np.nan]])
-    hidden = hide_future(data, horizon=2.0).hidden[..., 0]
+    hidden = hide_future(data, horizon=2).hidden[..., 0]
     assert [np.flatnonzero(row).tolist() for row in hidden] == [[2, 3], [6, 7]]
     hidden = hide_future(data, fraction=0.5).hidden[..., 0]
     assert [np.flatnonzero(row).tolist() for row in hidden] == [[2, 3], [4, 5, 6, 7]]
@@ -162,15 +162,23 @@ def test_future_is_counted_from_the_end_of_each_series():
     assert [np.flatnonzero(row).tolist() for row in hidden] == [[3], [3, 4, 5, 6, 7]]
 
 
+def test_future_leaves_series_that_would_be_hidden_whole():
+    data = Trajectories.from_arrays([np.arange(2.0), np.arange(10.0)], [np.ones(2), np.ones(10)])
+    assert hide_future(data, horizon=2).hidden.sum(axis=(1, 2)).tolist() == [0, 2]
+    assert hide_future(data, fraction=0.9).hidden.sum(axis=(1, 2)).tolist() == [0, 9]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({}, "exactly one of `horizon`, `fraction` and `since`.*got none"),
         ({"horizon": 1, "since": 2}, "got horizon and since"),
-        ({"horizon": -1}, "`horizon` must be positive"),
-        ({"horizon": datetime.timedelta(days=1)}, "`horizon` must be a number, in the unit"),
-        ({"horizon": 100}, "`horizon` would hide every observed cell; times run from 0.0 to 9.0"),
-        ({"since": 100}, "`since` would hide no cell"),
+        ({"horizon": -1}, "`horizon` must be a whole number of time points, at least 1"),
+        ({"horizon": 2.0}, "`horizon` must be a whole number of time points.*give `since`"),
+        ({"horizon": datetime.timedelta(days=1)}, "`horizon` must be a whole number of time points"),
+        ({"horizon": 100}, "`horizon` 100 would hide no cell, or leave nothing.*from 0.0 to 9.0.*has 10 rows"),
+        ({"since": 100}, "`since` 100 would hide no cell"),
+        ({"since": -1}, "`since` -1 would hide every observed cell"),
         ({"fraction": 1.5}, "`fraction` must be a number between 0 and 1"),
     ],
 )
