@@ -105,7 +105,8 @@ def discretise(A: Array, W: Array, gaps: Array, *, integral: bool = True, max_do
         grown = F @ Q @ xp.matrix_transpose(F)
         return (2 * E + E @ E, Q + grown, *(G + F @ G for G in rest))
 
-    state = _repeat(double, state, count, known, max_doublings)
+    with np.errstate(all="ignore"):  # growth out of range is reported below, in words
+        state = _repeat(double, state, count, known, max_doublings)
     E, Q, *rest = state
     transition = Transition(eye + E, (Q + xp.matrix_transpose(Q)) / 2, rest[0] if rest else None)
     _check_finite(transition, A, gaps)
