@@ -74,14 +74,17 @@ class LinearSDE(AbstractProcess):
                     "covariance of the state at the first row."
                 )
             m0, P0 = law
-        self.like = common_like(*dynamics.parameters, H, R, m0, P0, d, D, diffuse)
+        like = common_like(*dynamics.parameters, H, R, m0, P0, d, D, diffuse)
         self.dynamics = dynamics
-        self.H, self.R, self.m0, self.P0 = (real_like(value, self.like) for value in (H, R, m0, P0))
-        self.d, self.D, self.diffuse = (
-            None if value is None else real_like(value, self.like) for value in (d, D, diffuse)
-        )
+        self.H, self.R, self.m0, self.P0 = (real_like(value, like) for value in (H, R, m0, P0))
+        self.d, self.D, self.diffuse = (None if value is None else real_like(value, like) for value in (d, D, diffuse))
         self.share_gaps = share_gaps
         self.driver = driver
+
+    @property
+    def like(self) -> Array:
+        """An array whose namespace, dtype and device are those of the process."""
+        return self.H
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

@@ -10,17 +10,20 @@ array stays known inside a trace, so that series with one pattern of holes share
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from numpyro.distributions import Distribution, constraints
 
 from dynplat.arrays import Random, common_type
-from dynplat.process import events
+from dynplat.process import dynamics, events
 from dynplat.process.base import AbstractProcess
-from dynplat.process.filtering import Parameters
+from dynplat.process.dynamics import AbstractLinearDynamics
 from dynplat.process.linear_gaussian import LinearGaussian as LinearGaussianProcess
+from dynplat.process.linear_sde import LinearSDE as LinearSDEProcess
 
 
 class ProcessDistribution(Distribution):
@@ -55,15 +58,12 @@ class ProcessDistribution(Distribution):
         validate_args: bool | None = None,
     ) -> None:
         self.process = process
-        self._set(times, mask, inputs, marks, num_channels, validate_args)
-
-    def _set(self, times: Any, mask: Any, inputs: Any, marks: Any, num_channels: Any, validate_args: Any) -> None:
         self.times = times
         self.observed = mask
         self.inputs = inputs
         self.marks = marks
-        batch = events.batch_shape(self.process, times, mask, inputs)
-        event = events.event_shape(self.process, times, mask, inputs, num_channels)
+        batch = events.batch_shape(process, times, mask, inputs)
+        event = events.event_shape(process, times, mask, inputs, num_channels)
         super().__init__(batch, event, validate_args=validate_args)
 
     def log_prob_steps(self, value: jax.Array) -> jax.Array:
@@ -81,7 +81,9 @@ class ProcessDistribution(Distribution):
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         """Draw, (sample shape, batch shape, time, channel); differentiable where the process's draws are."""
         shape = (*sample_shape, *self.batch_shape)
-        times = jnp.broadcast_to(self.times, (*shape, self.times.shape[-1]))
+        # Times that NumPy holds stay known numbers inside a trace.
+        spread = np.broadcast_to if isinstance(self.times, np.ndarray) else jnp.broadcast_to
+        times = spread(self.times, (*shape, self.times.shape[-1]))
         # Times tell the precision of a process that does not tell its own.
         like = getattr(self.process, "like", None)
         dtype = (times if like is None else like).dtype
@@ -121,9 +123,6 @@ class LinearGaussian(ProcessDistribution):
         validate_args: As everywhere in NumPyro.
     """
 
-    pytree_data_fields = ("parameters", "times", "observed", "inputs", "marks")
-    pytree_aux_fields = ("driver",)
-
     def __init__(
         self,
         F: jax.Array,
@@ -145,16 +144,82 @@ class LinearGaussian(ProcessDistribution):
         num_steps: int | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        self.parameters = Parameters(*common_type(F, Q, H, R, m0, P0, c, d, B, D, diffuse))
-        self.driver = driver
-        process = self.process
+        F, Q, H, R, m0, P0, c, d, B, D, diffuse = common_type(F, Q, H, R, m0, P0, c, d, B, D, diffuse)
+        process = LinearGaussianProcess(F, Q, H, R, m0, P0, c, d, B=B, D=D, diffuse=diffuse, driver=driver)
         if times is None:
             size = num_steps or events.count_rows(process.num_steps, mask=(mask, -2), inputs=(inputs, -2))
             times = jnp.arange(size, dtype=process.like.dtype)
-        self._set(times, mask, inputs, None, None, validate_args)
+        super().__init__(process, times, mask, inputs, validate_args=validate_args)
 
-    @property
-    def process(self) -> LinearGaussianProcess:  # type: ignore[override]
-        """The chain."""
-        F, Q, H, R, m0, P0, c, d, B, D, diffuse = self.parameters
-        return LinearGaussianProcess(F, Q, H, R, m0, P0, c, d, B=B, D=D, diffuse=diffuse, driver=self.driver)
+
+class LinearSDE(ProcessDistribution):
+    """A linear SDE observed at any times as a distribution (parameters as for `dynplat.process.LinearSDE`).
+
+    Args:
+        dynamics: Dynamics of the state, of `dynplat.process.dynamics`.
+        H: Observation matrix, (..., channel, n).
+        R: Observation noise covariance, (..., channel, channel).
+        m0: Mean of the state at the first row, or None for the stationary law.
+        P0: Covariance of the state at the first row, or None for the stationary law.
+        d: Observation offset, or None.
+        D: Effect of the inputs on the observation, or None.
+        diffuse: Directions with a flat start, or None; such a process cannot be drawn from.
+        driver: Driver of the scan.
+        times: Times, (..., time), non-decreasing. NumPy constants keep their gaps in float64 whatever the precision of
+            the parameters, and equal gaps are discretised once.
+        mask: True = observed, (..., time, channel), or None.
+        inputs: Known inputs, (..., time, input), or None.
+        validate_args: As everywhere in NumPyro.
+    """
+
+    def __init__(
+        self,
+        dynamics: AbstractLinearDynamics,
+        H: jax.Array,
+        R: jax.Array,
+        m0: jax.Array | None = None,
+        P0: jax.Array | None = None,
+        d: jax.Array | None = None,
+        *,
+        times: jax.Array,
+        D: jax.Array | None = None,
+        diffuse: jax.Array | None = None,
+        driver: str = "auto",
+        mask: jax.Array | None = None,
+        inputs: jax.Array | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        process = LinearSDEProcess(dynamics, jnp.asarray(H), R, m0, P0, d, D=D, diffuse=diffuse, driver=driver)
+        super().__init__(process, times, mask, inputs, validate_args=validate_args)
+
+
+def _register(cls: type, data: tuple[str, ...], static: tuple[str, ...]) -> None:
+    """Let JAX see the arrays inside a class, so that a distribution made of it may cross `jit`, `vmap` and `scan`."""
+
+    def flatten(instance: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return tuple(getattr(instance, name) for name in data), tuple(getattr(instance, name) for name in static)
+
+    def unflatten(values: tuple[Any, ...], arrays: tuple[Any, ...]) -> Any:
+        instance = object.__new__(cls)  # without `__init__`, because JAX also puts placeholders where arrays were
+        for name, value in (*zip(data, arrays, strict=True), *zip(static, values, strict=True)):
+            object.__setattr__(instance, name, value)
+        return instance
+
+    jax.tree_util.register_pytree_node(cls, flatten, unflatten)
+
+
+_register(LinearGaussianProcess, ("parameters",), ("driver", "batch_shape", "num_steps"))
+_register(
+    LinearSDEProcess,
+    ("dynamics", "H", "R", "m0", "P0", "d", "D", "diffuse"),
+    ("is_stationary", "share_gaps", "driver"),
+)
+_register(dynamics.Stack, ("components",), ("state_dim", "num_inputs"))
+for _name in set(dynamics.__all__) - {"AbstractLinearDynamics", "Stack"}:
+    # Parameters may be of any type and are annotated so; what is a plain number is an option.
+    _fields = dataclasses.fields(getattr(dynamics, _name))
+    _register(
+        getattr(dynamics, _name),
+        tuple(field.name for field in _fields if field.type == "Any"),
+        tuple(field.name for field in _fields if field.type != "Any"),
+    )

@@ -18,7 +18,9 @@ from torch.distributions import constraints
 from dynplat.arrays import Random, common_type
 from dynplat.process import events
 from dynplat.process.base import AbstractProcess
+from dynplat.process.dynamics import AbstractLinearDynamics
 from dynplat.process.linear_gaussian import LinearGaussian as LinearGaussianProcess
+from dynplat.process.linear_sde import LinearSDE as LinearSDEProcess
 
 
 class ProcessDistribution(TorchDistribution):
@@ -164,3 +166,43 @@ class LinearGaussian(ProcessDistribution):
             size = num_steps or events.count_rows(process.num_steps, mask=(mask, -2), inputs=(inputs, -2))
             times = torch.arange(size, dtype=F.dtype, device=F.device)
         super().__init__(process, times, mask, inputs, has_rsample=True, validate_args=validate_args)
+
+
+class LinearSDE(ProcessDistribution):
+    """A linear SDE observed at any times as a distribution (parameters as for `dynplat.process.LinearSDE`).
+
+    Args:
+        dynamics: Dynamics of the state, of `dynplat.process.dynamics`.
+        H: Observation matrix, (..., channel, n).
+        R: Observation noise covariance, (..., channel, channel).
+        m0: Mean of the state at the first row, or None for the stationary law.
+        P0: Covariance of the state at the first row, or None for the stationary law.
+        d: Observation offset, or None.
+        D: Effect of the inputs on the observation, or None.
+        diffuse: Directions with a flat start, or None; such a process cannot be drawn from.
+        driver: Driver of the scan.
+        times: Times, (..., time), non-decreasing, a tensor or NumPy array in float64.
+        mask: True = observed, (..., time, channel), or None.
+        inputs: Known inputs, (..., time, input), or None.
+        validate_args: As everywhere in Pyro.
+    """
+
+    def __init__(
+        self,
+        dynamics: AbstractLinearDynamics,
+        H: torch.Tensor,
+        R: torch.Tensor,
+        m0: torch.Tensor | None = None,
+        P0: torch.Tensor | None = None,
+        d: torch.Tensor | None = None,
+        *,
+        times: torch.Tensor,
+        D: torch.Tensor | None = None,
+        diffuse: torch.Tensor | None = None,
+        driver: str = "auto",
+        mask: torch.Tensor | None = None,
+        inputs: torch.Tensor | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        process = LinearSDEProcess(dynamics, torch.as_tensor(H), R, m0, P0, d, D=D, diffuse=diffuse, driver=driver)
+        super().__init__(process, torch.as_tensor(times), mask, inputs, has_rsample=True, validate_args=validate_args)
