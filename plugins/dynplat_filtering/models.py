@@ -19,7 +19,7 @@ from dynplat.errors import ArgumentError
 from dynplat.model import AbstractLanguage, AbstractModel, Context, Sites, summarise
 from dynplat.process import IndependentChannels, LinearSDE
 from dynplat.process.dynamics import Stack
-from dynplat_filtering import entries
+from dynplat_filtering import components, entries
 from dynplat_filtering.components import AbstractComponent, component_from, log_normal
 from dynplat_filtering.periods import find_periods, num_harmonics, spectral_peaks
 
@@ -44,10 +44,11 @@ class AbstractSum(AbstractModel):
     def prepare(self, data: Trajectories) -> Context:
         """Summarise the training cells, choose the components and name them; their texts are kept in the context."""
         context = summarise(data)
-        components = self.choose(data, context)
-        if not any(isinstance(c, _CARRIES_LEVEL) for c in components):
-            components = (component_from("mean"), *components)
-        return context.with_values(components=tuple(c.spec for c in components), **self.constants(data, context))
+        chosen = self.choose(data, context)
+        if not any(isinstance(component, _CARRIES_LEVEL) for component in chosen):
+            chosen = (components.Mean(), *chosen)
+        specs = tuple(component.spec for component in chosen)
+        return context.with_values(components=specs, **self.constants(data, context))
 
     def constants(self, data: Trajectories, context: Context) -> dict[str, object]:
         """Return further constants that the components read, such as periods."""
@@ -76,11 +77,11 @@ class AbstractSum(AbstractModel):
 
 def named_components(context: Context) -> list[tuple[str, AbstractComponent]]:
     """Return the components with the names under which their sites are reported; repeated kinds are numbered."""
-    components = [component_from(spec) for spec in context["components"]]
-    kinds = [component.kind.replace("-", "_") for component in components]
+    chosen = [component_from(spec) for spec in context["components"]]
+    kinds = [component.kind.replace("-", "_") for component in chosen]
     counts: dict[str, int] = {}
     named = []
-    for kind, component in zip(kinds, components, strict=True):
+    for kind, component in zip(kinds, chosen, strict=True):
         counts[kind] = counts.get(kind, 0) + 1
         named.append((f"{kind}{counts[kind]}" if kinds.count(kind) > 1 else kind, component))
     return named
@@ -263,11 +264,12 @@ class Sum(AbstractSum):
     def constants(self, data: Trajectories, context: Context) -> dict[str, object]:
         """Return what periodic components and oscillators read."""
         constants: dict[str, object] = {}
-        kinds = {component_from(spec).kind: component_from(spec) for spec in self.components}
-        if "periodic" in kinds:
+        chosen = self.choose(data, context)
+        if any(isinstance(component, components.Periodic) for component in chosen):
             constants["periods"] = find_periods(data, 1)
-        if "oscillators" in kinds:
-            constants["peaks"] = tuple(sorted(spectral_peaks(data, kinds["oscillators"].count), reverse=True))
+        count = max((c.count for c in chosen if isinstance(c, components.Oscillators)), default=0)
+        if count:
+            constants["peaks"] = tuple(sorted(spectral_peaks(data, count), reverse=True))
         return constants
 
 
@@ -277,4 +279,4 @@ def check_positive(name: str, value: float | None) -> None:
         raise ArgumentError(f"`{name}` must be positive; got {value!r}.")
 
 
-_CARRIES_LEVEL = tuple(type(component_from(kind)) for kind in ("local-level", "local-linear-trend", "mean"))
+_CARRIES_LEVEL = (components.LocalLevel, components.LocalLinearTrend, components.Mean)
