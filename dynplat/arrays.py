@@ -97,13 +97,24 @@ def to_numpy(value: Array) -> np.ndarray:
 
 
 def concrete(value: Array) -> np.ndarray | None:
-    """Return the numbers of `value` as NumPy, or None while they are only being traced (JAX) or have none (meta)."""
+    """Return the numbers of `value` as NumPy, or None while they are only being traced or have none (meta).
+
+    Traced are JAX's tracers, and all torch tensors inside a `torch.func` transform.
+    """
     if is_torch_array(value):
-        return None if value.device.type == "meta" else to_numpy(value)
+        return None if value.device.type == "meta" or _in_transform() else to_numpy(value)
     if is_jax_array(value):
         jax = sys.modules["jax"]
         return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
     return np.asarray(value)
+
+
+def _in_transform() -> bool:
+    """Whether code runs inside `torch.func.vmap`, `grad` or `jvp`, where no tensor can be read."""
+    # torch has no public question for this; without an answer a tensor counts as ordinary.
+    functorch = getattr(sys.modules["torch"]._C, "_functorch", None)
+    ask = getattr(functorch, "peek_interpreter_stack", None)
+    return ask is not None and ask() is not None
 
 
 class Random(NamedTuple):

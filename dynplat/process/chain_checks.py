@@ -10,7 +10,7 @@ from dynplat.arrays import Array, asarray_like, concrete
 from dynplat.errors import ArgumentError, NoDensityError
 
 if TYPE_CHECKING:
-    from dynplat.process.filtering import Parameters
+    from dynplat.process.chain_layout import Parameters
     from dynplat.process.linear_gaussian import LinearGaussian
 
 #: Core dimensions of each parameter in letters, and whether it carries a time axis.

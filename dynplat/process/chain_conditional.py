@@ -9,7 +9,7 @@ import numpy as np
 from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like, concrete, take_rows
 from dynplat.errors import ArgumentError
 from dynplat.process.base import AbstractConditional
-from dynplat.process.filtering import observation_offset
+from dynplat.process.chain_layout import observation_offset
 from dynplat.process.gaussian_predictive import GaussianPredictive
 from dynplat.process.linear_gaussian import ChainPosterior, LinearGaussian
 

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like, common_type, compiled
 from dynplat.errors import ArgumentError, CapabilityError
-from dynplat.process import filtering
+from dynplat.process import filtering, smoothing
 from dynplat.process.base import AbstractConditional, AbstractProcess, Draw
 from dynplat.process.chain_checks import (
     check_density,
@@ -36,8 +36,10 @@ from dynplat.process.chain_checks import (
     check_resolved,
     shared_mask,
 )
-from dynplat.process.filtering import FilterRun, Parameters, SmootherRun
+from dynplat.process.chain_layout import Parameters, observation_offset
+from dynplat.process.filtering import FilterRun
 from dynplat.process.gaussian_predictive import GaussianPredictive, draw_noise
+from dynplat.process.smoothing import SmootherRun
 from dynplat.scan import check_driver
 
 
@@ -237,11 +239,11 @@ class LinearGaussian(AbstractProcess):
             lead = tuple(xp.broadcast_shapes(lead, tuple(inputs.shape[:-2])))
         check_observations(self, (*lead, size, self.num_channels), inputs)
         noise = random.normal((*lead, size, self.num_states))
-        simulate = compiled(filtering.run_simulation, like, "driver")
+        simulate = compiled(smoothing.run_simulation, like, "driver")
         states = simulate(self.parameters, noise, inputs, driver=self.driver)
         H, R = self.parameters.H, self.parameters.R
         values = (H @ states[..., None])[..., 0]
-        offset = filtering.observation_offset(self.parameters, inputs)
+        offset = observation_offset(self.parameters, inputs)
         values = values if offset is None else values + offset
         return Draw(values + draw_noise(R, tuple(values.shape), random), states)
 
@@ -289,7 +291,7 @@ class ChainPosterior:
     @cached_property
     def smoothed(self) -> SmootherRun:
         """The smoother pass."""
-        run = compiled(filtering.run_smoother, self.chain.parameters.F, "driver")
+        run = compiled(smoothing.run_smoother, self.chain.parameters.F, "driver")
         smoothed = run(self.filtered, driver=self.chain.driver)
         check_resolved(smoothed.improper)
         return smoothed
@@ -303,7 +305,7 @@ class ChainPosterior:
         start_noise = None
         if smoothed.start_mean is not None:
             start_noise = random.normal((num_draws, *smoothed.start_mean.shape))
-        run = compiled(filtering.run_draws, noise, "driver")
+        run = compiled(smoothing.run_draws, noise, "driver")
         return run(smoothed, noise, start_noise, driver=self.chain.driver)
 
     def at_rows(self, rows: Array) -> GaussianPredictive:

@@ -298,6 +298,27 @@ def test_plumbing_runs_without_numbers_on_the_meta_device():
         assert chain.smooth(observations).covs.shape == (7, 5, 20, 3, 3)
 
 
+@pytest.mark.parametrize("driver", ["sequential", "balanced"])
+def test_transforms_of_torch_pass_through(driver):
+    """`torch.func`: gradients by transform equal those of the tape, and vmap equals a loop."""
+    import torch
+
+    with framework("torch") as make:
+        eye, y = make(np.eye(2)), make(np.random.default_rng(1).standard_normal((4, 6, 2)))
+        times, mask = make(np.arange(6.0)), make(np.ones((6, 2), dtype=bool))
+
+        def log_prob(F, values):
+            chain = LinearGaussian.time_invariant(F, eye, eye, eye, eye[0], eye, driver=driver)
+            return chain.log_prob(Observations(times, values, mask))
+
+        F = (0.5 * eye).requires_grad_()
+        (tape,) = torch.autograd.grad(log_prob(F, y[0]), F)
+        np.testing.assert_allclose(torch.func.grad(log_prob)(F.detach(), y[0]), tape, rtol=1e-12)
+        many = torch.func.vmap(log_prob, in_dims=(None, 0))(F.detach(), y)
+        loop = torch.stack([log_prob(F.detach(), row) for row in y])
+        np.testing.assert_allclose(many, loop, rtol=1e-12)
+
+
 BAD = [
     ({"F": np.eye(2)}, r"`F` must have shape \(..., series or 1, T or 1, n, n\); got \(2, 2\). Without a time axis"),
     ({"Q": np.eye(3)[None]}, r"`Q` must have shape .* with n = 2"),
