@@ -63,7 +63,7 @@ class Matern(AbstractLinearDynamics):
 
     With :math:`\lambda = \sqrt{2\nu} / \ell` the covariance is :math:`\sigma^2 e^{-\lambda\tau}` times 1,
     :math:`1 + \lambda\tau` or :math:`1 + \lambda\tau + \lambda^2\tau^2/3`, and
-    :math:`(\lambda + d/dt)^{\nu + 1/2} x = ` white noise. The state holds the value and its derivatives.
+    :math:`(\lambda + d/dt)^{\nu + 1/2} x` is white noise. The state holds the value and its derivatives.
 
     With :math:`u = 2\lambda h`, :math:`e_k = e^{-u}u^k/k!` and the incomplete gamma function :math:`P_a(u)`, the
     entries of Q are sums of :math:`P_a` and :math:`e_k` in which nothing cancels over short gaps, where the usual
