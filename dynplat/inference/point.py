@@ -1,0 +1,91 @@
+"""What `mle` and `map` share: from a mode to a posterior of one draw with standard errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dynplat.inference.density import Objective
+from dynplat.inference.diagnostics import warn
+from dynplat.inference.fitting import opened
+from dynplat.inference.mode import MAX_HESSIAN, Mode, find_mode
+from dynplat.inference.standard_errors import standard_errors
+
+if TYPE_CHECKING:
+    from dynplat.data import Snapshots, Trajectories
+    from dynplat.model import AbstractModel
+    from dynplat.observer import Observer
+    from dynplat.posterior import Posterior
+
+
+def run_point(
+    method: str,
+    objective: Objective,
+    model: AbstractModel,
+    data: Trajectories | Snapshots,
+    *,
+    seed: int,
+    language: str | None,
+    observers: Iterable[Observer],
+    device: str,
+    dtype: str,
+    restarts: int,
+    max_steps: int,
+    errors: bool,
+) -> Posterior:
+    """Find the mode of an objective and report it as a posterior of one draw. See `mle.run` and `map.run`."""
+    options = {"restarts": restarts, "max_steps": max_steps, "errors": errors}
+    with opened(
+        method,
+        model,
+        data,
+        seed=seed,
+        language=language,
+        observers=observers,
+        device=device,
+        dtype=dtype,
+        options=options,
+    ) as fit:
+        assert fit.density is not None
+        mode = find_mode(fit, objective, restarts=restarts, max_steps=max_steps, curvature=errors)
+        found: dict[str, np.ndarray] = {}
+        if mode.curvature is not None:
+            found, notes = standard_errors(fit.density, mode)
+            fit.notes.extend(notes)
+        elif errors:
+            fit.notes.append(
+                f"no standard errors: {mode.vector.size} parameters are more than {MAX_HESSIAN}, and a Hessian "
+                "takes two gradients for each. Use `svi` or `nuts` for uncertainty."
+            )
+        if not mode.converged:
+            warn(unconverged(method, mode), fit.notes)
+        sites, log_prior, _ = fit.density.evaluate(mode.vector[None])
+        log_likelihood = mode.value - (float(log_prior[0]) if objective.prior else 0.0)
+        return fit.finish(
+            sites,
+            fit.density.infos,
+            sample_stats={"lp": np.array([[mode.value]])},
+            unconstrained=fit.density.unconstrained(mode.vector[None], 1),
+            log_likelihood=fit.likelihood_terms(sites),
+            extra={
+                "log_likelihood": log_likelihood,
+                "log_prior": float(log_prior[0]),
+                "objective": mode.value,
+                "converged": mode.converged,
+                "steps": mode.steps,
+                "starts": mode.starts,
+                "num_parameters": mode.vector.size,
+                "standard_errors": found,
+            },
+        )
+
+
+def unconverged(method: str, mode: Mode) -> str:
+    """Say that a search did not end at a maximum, and what to do."""
+    return (
+        f"{method}: the search stopped before a maximum after {mode.steps} steps ({mode.message.lower()}; a "
+        f"further step promises {mode.decrement:.2g} in log density). Raise `max_steps` or `restarts`, or give another "
+        "seed."
+    )
