@@ -1,0 +1,1 @@
+"""The loops of stochastic variational inference, one file per language."""
