@@ -1,0 +1,1 @@
+"""The loops of the no-U-turn sampler, one file per language."""
