@@ -6,18 +6,19 @@ import os
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dynplat.errors import DynplatError, UnknownNameError
+from dynplat.errors import ArgumentError, DynplatError, PluginError, UnknownNameError
 from dynplat.model import AbstractModel
-from dynplat.testing import calibration, law, prediction, program
+from dynplat.testing import calibration, density, drivers, elapsed, gradient, law, prediction, program, simulation
 from dynplat.testing.report import CheckFailed, CheckResult, CheckSkipped, Report
 from dynplat.testing.subject import Subject
 
 if TYPE_CHECKING:
     from dynplat.data import Trajectories
+    from dynplat.host import Host
 
 #: The checks in the order in which a fault is easiest to understand: what is simple first.
 CHECKS: tuple[Callable[[Subject], None], ...] = (
@@ -26,27 +27,34 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     program.check_prior_runs_in_each_language,
     program.check_solver,
     program.check_undeclared_is_refused,
-    prediction.check_simulation_is_finite,
-    prediction.check_simulation_obeys_the_seed,
-    law.check_masked_rows_contribute_zero,
-    law.check_missing_is_marginal,
-    law.check_density_integrates_to_one,
-    law.check_time_matters,
-    law.check_splitting_a_gap_changes_nothing,
+    simulation.check_simulation_is_finite,
+    simulation.check_simulation_obeys_the_seed,
+    density.check_masked_rows_contribute_zero,
+    density.check_missing_is_marginal,
+    density.check_density_integrates_to_one,
+    elapsed.check_time_matters,
+    elapsed.check_splitting_a_gap_changes_nothing,
     law.check_padding_changes_nothing,
     law.check_series_order_is_free,
     law.check_parameters_broadcast,
-    law.check_steps_are_conditional_densities,
-    law.check_likelihood_fits_simulation,
-    law.check_gradient,
-    law.check_frameworks_agree,
+    law.check_inputs_act,
     law.check_single_precision,
+    density.check_steps_do_not_see_the_future,
+    density.check_steps_are_conditional_densities,
+    drivers.check_dense_twin_agrees,
+    drivers.check_drivers_agree,
+    gradient.check_likelihood_fits_simulation,
+    gradient.check_gradient,
+    gradient.check_frameworks_agree,
     program.check_languages_agree,
-    program.check_scale_of_time,
-    prediction.check_conditioning_on_nothing_is_the_prior,
+    elapsed.check_unit_of_time_is_free,
+    simulation.check_conditioning_on_nothing_is_the_prior,
     prediction.check_data_narrow_the_law,
     prediction.check_marginals_agree_between_queries,
+    prediction.check_density_has_the_moments,
+    prediction.check_draws_obey_the_seed,
     prediction.check_draws_have_their_moments,
+    prediction.check_draws_move_together,
     prediction.check_forecast_forgets_the_mask,
     prediction.check_states_can_be_asked,
     program.check_saving,
@@ -61,15 +69,17 @@ class Check:
     Args:
         function: The check.
         subject: What it works on; shared by the checks of a model, so that its data are made once.
+        expected: Why it is expected to fail, or an empty text.
     """
 
     function: Callable[[Subject], None]
     subject: Subject
+    expected: str = ""
 
     @property
     def name(self) -> str:
         """Name without its prefix, words joined by hyphens."""
-        return self.function.__name__.removeprefix("check_").replace("_", "-")
+        return name_of(self.function)
 
     def __call__(self) -> None:
         """Run; raise CheckFailed with the fault, or CheckSkipped where it does not apply."""
@@ -93,37 +103,66 @@ class Check:
             where = traceback.extract_tb(error.__traceback__)[-1]
             status = "failed"
             message = f"{type(error).__name__}: {error} (at {os.path.basename(where.filename)}, line {where.lineno})"
+        if self.expected and status == "failed":
+            status, message = "expected", f"{self.expected} {message}"
+        elif self.expected and status == "passed":
+            status, message = "failed", f"expected to fail ({self.expected}), and passes: take the announcement away."
         component = self.subject.model.entry.id
         return CheckResult(component, self.name, status, message, time.perf_counter() - started)
 
 
+def name_of(function: Callable[[Subject], None]) -> str:
+    """Name of a check: that of its function without the prefix, words joined by hyphens."""
+    return function.__name__.removeprefix("check_").replace("_", "-")
+
+
 def list_checks(
-    model: AbstractModel, *, seed: int = 0, slow: bool = False, data: Trajectories | None = None
-) -> Iterator[Check]:
-    """Yield the checks of a model, ready to be called."""
+    model: AbstractModel,
+    *,
+    seed: int = 0,
+    slow: bool = False,
+    data: Trajectories | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+) -> list[Check]:
+    """Return the checks of a model, ready to be called (arguments as for `check_model`)."""
+    expected = dict(expected_failures or {})
+    names = [name_of(function) for function in (*CHECKS, *SLOW_CHECKS)]
+    unknown = [name for name in expected if name not in names]
+    if unknown:
+        raise ArgumentError(f"`expected_failures` names {unknown[0]!r}, which is no check; the checks are {names}.")
     subject = Subject(model, seed=seed, data=data)
-    for function in (*CHECKS, *(SLOW_CHECKS if slow else ())):
-        yield Check(function, subject)
+    functions = (*CHECKS, *(SLOW_CHECKS if slow else ()))
+    return [Check(function, subject, expected.get(name_of(function), "")) for function in functions]
 
 
-def check_model(model: AbstractModel, *, seed: int = 0, slow: bool = False, data: Trajectories | None = None) -> Report:
+def check_model(
+    model: AbstractModel,
+    *,
+    seed: int = 0,
+    slow: bool = False,
+    data: Trajectories | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+) -> Report:
     """Run the conformance kit on a model.
 
     Args:
         model: The model, with the options to be checked.
         seed: Seed of the made data, the prior draws and the statistical checks.
-        slow: Whether to run simulation-based calibration too, which takes minutes.
-        data: Trajectories to work on instead of made ones.
+        slow: Whether to run simulation-based calibration too, which takes a minute or more.
+        data: Trajectories to work on instead of made ones: two or more series of six or more rows.
+        expected_failures: Reason by name of each check that is bound to fail. It counts as a fault when it passes.
 
     Returns:
         A report; print it, or look at `.passed` and `.faults`.
+
+    Raises:
+        ArgumentError: `expected_failures` names no check.
     """
-    return Report(
-        model.entry.id, tuple(check.result() for check in list_checks(model, seed=seed, slow=slow, data=data))
-    )
+    checks = list_checks(model, seed=seed, slow=slow, data=data, expected_failures=expected_failures)
+    return Report(model.entry.id, tuple(check.result() for check in checks))
 
 
-def check_plugin(name: str, *, seed: int = 0, slow: bool = False, host: Any = None) -> Report:
+def check_plugin(name: str, *, seed: int = 0, slow: bool = False, host: Host | None = None) -> Report:
     """Run the conformance kit on a plugin: it loads, it is light, its records hold, and each model conforms.
 
     Args:
@@ -142,25 +181,44 @@ def check_plugin(name: str, *, seed: int = 0, slow: bool = False, host: Any = No
     return Report(name, tuple(results))
 
 
-def parametrize_checks(*names: str, seed: int = 0, slow: bool = False) -> Any:
-    """Parametrise a pytest test over the checks of models (`family/name`) and plugins (entry-point names).
+def parametrize_checks(
+    *what: str | AbstractModel,
+    seed: int = 0,
+    slow: bool = False,
+    expected_failures: Mapping[str, str] | None = None,
+) -> Any:
+    """Parametrise a pytest test over the checks of models and plugins.
 
     The test takes one argument `check` and calls it::
 
         @parametrize_checks("template")
         def test_conformance(check):
             check()
+
+    Args:
+        what: Ids of models (`family/name`), names of plugins (all their models), or models built with options.
+        seed: Seed of the checks.
+        slow: Whether to run simulation-based calibration too.
+        expected_failures: Reason by name of each check that is bound to fail; such a test is marked `xfail`, strictly.
     """
     import pytest
 
-    from dynplat import host as host_room
-
     params = []
-    for name in names:
-        models = [host_room.default_host().load_model(name)] if "/" in name else _plugin(name, None)[0]
+    for item in what:
+        if isinstance(item, AbstractModel):
+            models = [item]
+        elif "/" in item:
+            from dynplat.host import default_host
+
+            models = [_build(default_host(), item)]
+        else:
+            models, results = _plugin(item, None)
+            if results[0].status != "passed":
+                raise PluginError(results[0].message)
         for model in models:
-            for check in list_checks(model, seed=seed, slow=slow):
-                params.append(pytest.param(_skipping(check), id=f"{model.entry.id}-{check.name}"))
+            for check in list_checks(model, seed=seed, slow=slow, expected_failures=expected_failures):
+                marks = [pytest.mark.xfail(reason=check.expected, strict=True)] if check.expected else []
+                params.append(pytest.param(_skipping(check), id=f"{model.entry.id}-{check.name}", marks=marks))
     return pytest.mark.parametrize("check", params)
 
 
@@ -176,11 +234,11 @@ def _skipping(check: Check) -> Callable[[], None]:
     return run
 
 
-def _plugin(name: str, host: Any) -> tuple[list[AbstractModel], list[CheckResult]]:
+def _plugin(name: str, host: Host | None) -> tuple[list[AbstractModel], list[CheckResult]]:
     from dynplat.host import default_host
 
     host = host or default_host()
-    reports = {report.name: report for report in host.reports}
+    reports = {report.name: report for report in host.reports()}
     if name not in reports:
         raise UnknownNameError(
             f"no plugin {name!r} is installed; there are {sorted(reports)}. Run `pip install -e FOLDER`."
@@ -190,7 +248,13 @@ def _plugin(name: str, host: Any) -> tuple[list[AbstractModel], list[CheckResult
         return [], [CheckResult(name, "plugin-is-active", "failed", f"the plugin is {report.state}: {report.reason}")]
     results = [CheckResult(name, "plugin-is-active", "passed"), _light(report)]
     ids = [component for component in report.components if "/" in component]
-    return [host.load_model(model) for model in ids], results
+    return [_build(host, model) for model in ids], results
+
+
+def _build(host: Host, id: str) -> AbstractModel:
+    from dynplat.host.build import build_model
+
+    return build_model(host.find("model", id), {})
 
 
 def _light(report: Any) -> CheckResult:

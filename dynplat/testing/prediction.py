@@ -1,86 +1,56 @@
-"""Checks of simulation and of what `condition(...).at(...)` answers."""
+"""Checks of what `condition(...).at(...)` answers."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from dynplat.arrays import Observations, random_source, to_numpy
-from dynplat.testing.report import CheckFailed, CheckSkipped
-from dynplat.testing.subject import NUM_POINTS, Subject, compare_arrays, given
+from dynplat.arrays import Observations, random_source
+from dynplat.testing.moments import NUM_DRAWS, NUM_SIMULATIONS, compare_correlation, compare_moments
+from dynplat.testing.report import CheckFailed, compare_arrays
+from dynplat.testing.subject import Subject, hide, hide_all
 
-#: Draws of the statistical checks, and the quantile of their family-wise false-alarm probability of 1e-6.
-_NUM_DRAWS = 4000
-_FALSE_ALARM = 1e-6
-
-
-def check_simulation_obeys_the_seed(subject: Subject) -> None:
-    """The same seed gives the same draw, another seed another one."""
-    subject.need("simulate")
-    first, again, other = (_simulate(subject, seed) for seed in (1, 1, 2))
-    if not np.array_equal(first, again):
-        raise CheckFailed("two draws with one seed differ: randomness must come from `random` alone.")
-    if np.array_equal(first, other):
-        raise CheckFailed("draws with different seeds are equal: the seed is ignored.")
+_MOMENTS = {"mean": lambda law: law.mean(), "variance": lambda law: law.variance()}
 
 
-def check_simulation_is_finite(subject: Subject) -> None:
-    """Draws have the shape of the observations and no NaN, for each parameter draw."""
-    subject.need("simulate")
-    expected = subject.observations.values.shape
-    for point in range(NUM_POINTS):
-        values = _simulate(subject, 3, point)
-        if values.shape[-3:] != expected:
-            raise CheckFailed(
-                f"`sample` gives values of shape {values.shape}; expected {expected} (series, time, channel)."
-            )
-        if not np.isfinite(values).all():
-            raise CheckFailed("`sample` gives values that are not finite.")
-
-
-def check_conditioning_on_nothing_is_the_prior(subject: Subject) -> None:
-    """Given nothing, the law at the rows has the moments of simulated data (false-alarm probability below 1e-6)."""
-    subject.need("simulate", "condition", "coherent")
+def check_data_narrow_the_law(subject: Subject) -> None:
+    """Observing values never widens the signal's law at their rows, and draws its mean towards them (Gaussian laws)."""
+    subject.need("condition", "coherent")
+    subject.need_gaussian()
     observations = subject.observations
-    nothing = observations._replace(mask=np.zeros_like(observations.mask))
-    answers = _moments(subject, nothing, observations.times)
-    with subject.arrays() as to_array:
-        draws = subject.points[0]
-        many = {
-            name: to_array(np.broadcast_to(value, (_NUM_DRAWS, *value.shape)).copy())
-            for name, value in draws[0].items()
-        }
-        process = subject.model.process(many, subject.context)
-        random = random_source(subject.seed + 21, to_array(0.0))
-        inputs = None if observations.inputs is None else to_array(observations.inputs)
-        simulated = to_numpy(process.sample(to_array(observations.times), random=random, inputs=inputs).values)
-    _compare_moments(
-        "simulated data",
-        simulated.reshape(_NUM_DRAWS, *observations.values.shape),
-        answers["mean"],
-        answers["variance"],
-        "`sample` and `condition` on nothing are not of one law.",
-    )
-
-
-def check_draws_have_their_moments(subject: Subject) -> None:
-    """Joint draws given the data have the means and variances that the law states (false-alarm probability < 1e-6)."""
-    subject.need("condition")
-    observations = subject.observations
-    times = _queries(subject)
-    answers = _moments(subject, observations, times, draws=True)
-    _compare_moments(
-        "draws given the data", answers["draws"], answers["mean"], answers["variance"], "`draws` and `mean` disagree."
-    )
+    questions = {"mean": lambda law: law.mean("signal"), "variance": lambda law: law.variance("signal")}
+    before = subject.ask(hide_all(observations), observations.times, questions)
+    after = subject.ask(observations, observations.times, questions)
+    if (after["variance"] > before["variance"] * (1 + 1e-8) + 1e-10).any():
+        raise CheckFailed("some variances given the data exceed those given nothing: conditioning is wrong.")
+    if np.allclose(after["mean"], before["mean"], rtol=1e-12, atol=0):
+        raise CheckFailed("the means given the data equal those given nothing: `condition` ignores the observations.")
+    # One channel, so that what others say about it does not count; the response to its own value is a gain.
+    seen, row, push = hide(observations, ..., slice(1, None)), 0, 1.0
+    pushed = seen.values.copy()
+    pushed[..., row, 0] += push
+    means = [
+        subject.ask(which, observations.times, {"mean": lambda law: law.mean("signal")})["mean"]
+        for which in (seen, seen._replace(values=pushed))
+    ]
+    gain = (means[1] - means[0])[..., row, 0] / push
+    live = seen.mask[..., row, 0]
+    if ((gain < -1e-9) | (gain > 1 + 1e-9))[live].any():
+        raise CheckFailed(
+            f"raising an observed value by 1 moves the signal's mean at its row by {gain[live].max():.4g}; expected "
+            "between 0 and 1: `condition` counts the value wrongly, or for another row."
+        )
 
 
 def check_marginals_agree_between_queries(subject: Subject) -> None:
-    """Asking about more times does not change the answers about the others."""
+    """Asking about more times does not change the answers about the others (Gaussian laws)."""
     subject.need("condition", "coherent")
-    observations = subject.observations
+    subject.need_gaussian()
     times = _queries(subject)
-    all_of_them = _moments(subject, observations, times)
-    some = _moments(subject, observations, times[..., ::2])
-    for name in ("mean", "variance"):
+    all_of_them = subject.ask(subject.observations, times, _MOMENTS)
+    some = subject.ask(subject.observations, times[..., ::2], _MOMENTS)
+    for name in _MOMENTS:
         compare_arrays(
             f"{name} at every second query time, asked alone",
             some[name],
@@ -91,54 +61,158 @@ def check_marginals_agree_between_queries(subject: Subject) -> None:
         )
 
 
-def check_data_narrow_the_law(subject: Subject) -> None:
-    """Observing the values never widens the signal's law at their rows (Gaussian laws), and it does move its mean."""
+def check_density_has_the_moments(subject: Subject) -> None:
+    """`log_density` of a Gaussian law is that of the means and variances it states, and the signal is no wider."""
+    subject.need("condition")
+    subject.need_gaussian()
+    observations, times = subject.observations, _queries(subject)
+    value = float(np.median(observations.values[observations.mask])) if observations.mask.any() else 0.0
+
+    def density(law: Any) -> Any:
+        return law.log_density(0.0 * law.mean() + value)
+
+    answers = subject.ask(
+        observations, times, {**_MOMENTS, "density": density, "signal": lambda law: law.variance("signal")}
+    )
+    mean, variance = answers["mean"], answers["variance"]
+    compare_arrays(
+        "`log_density` against the normal density of `mean` and `variance`",
+        answers["density"],
+        -0.5 * ((value - mean) ** 2 / variance + np.log(2 * np.pi * variance)),
+        rtol=1e-8,
+        atol=1e-8,
+        cause="The law's density and its moments are not of one law.",
+    )
+    if (answers["signal"] > variance * (1 + 1e-9)).any():
+        raise CheckFailed("the variance of the signal exceeds that of the observation, which adds noise to it.")
+
+
+def check_draws_obey_the_seed(subject: Subject) -> None:
+    """Draws given the data are the same for one seed and others for another."""
+    subject.need("condition")
+    times = _queries(subject)
+    first, again, other = (_draws(subject, subject.observations, times, seed, 2) for seed in (1, 1, 2))
+    if not np.array_equal(first, again):
+        raise CheckFailed("two sets of draws with one seed differ: the seed is ignored by `draws`.")
+    if np.array_equal(first, other):
+        raise CheckFailed("draws with different seeds are equal: the seed is ignored by `draws`.")
+    if np.array_equal(first[0], first[1]):
+        raise CheckFailed("several draws of one call are equal: `draws` must draw each of them anew.")
+
+
+def check_draws_have_their_moments(subject: Subject) -> None:
+    """Draws given the data have the means and variances that the law states (false-alarm probability below 1e-6)."""
+    subject.need("condition")
+    subject.need_gaussian()
+    times = _queries(subject)
+    for of in ("observation", "signal", *(("state",) if subject.claims.states else ())):
+        stated = subject.ask(
+            subject.observations,
+            times,
+            {"mean": lambda law, of=of: law.mean(of), "variance": lambda law, of=of: law.variance(of)},
+        )
+        drawn = _draws(subject, subject.observations, times, subject.seed + 31, NUM_DRAWS, of)
+        compare_moments(
+            f"draws of the {of} given the data",
+            drawn,
+            stated["mean"],
+            stated["variance"],
+            "`draws` and the moments of the law disagree.",
+        )
+
+
+def check_draws_move_together(subject: Subject) -> None:
+    """Draws at two times have the correlation that conditioning implies (Gaussian laws; false alarms below 1e-6).
+
+    Observing the first of two jointly Gaussian numbers moves the mean of the second by their covariance over the
+    variance of the first: so the covariance follows from `condition` alone.
+    """
     subject.need("condition", "coherent")
-    observations = subject.observations
-    nothing = observations._replace(mask=np.zeros_like(observations.mask))
-    before = _moments(subject, nothing, observations.times)
-    if before["family"] != "gaussian":
-        raise CheckSkipped("the law is not Gaussian, so that data may widen it")
-    after = _moments(subject, observations, observations.times)
-    if (after["variance"] > before["variance"] * (1 + 1e-8) + 1e-10).any():
-        raise CheckFailed("some variances given the data exceed those given nothing: conditioning is wrong.")
-    if np.allclose(after["mean"], before["mean"], rtol=1e-12, atol=0):
-        raise CheckFailed("the means given the data equal those given nothing: the observations are ignored.")
+    subject.need_gaussian()
+    complete, rows = subject.complete, (2, 3)
+    times = complete.times
+    cases = {"draws given the data": hide(complete, ..., rows, slice(None))}
+    if subject.claims.simulate:
+        cases["simulated values"] = hide_all(complete)
+    for name, known in cases.items():
+        before = subject.ask(known, times, _MOMENTS)
+        push = np.sqrt(before["variance"][:, rows[0], 0])
+        mask, values = known.mask.copy(), known.values.copy()
+        mask[:, rows[0], 0] = True
+        values[:, rows[0], 0] = before["mean"][:, rows[0], 0] + push
+        after = subject.ask(known._replace(mask=mask, values=values), times, _MOMENTS)
+        moved = (after["mean"] - before["mean"])[:, rows[1], 0]
+        if name == "simulated values":
+            drawn = subject.simulated(NUM_SIMULATIONS)
+        else:
+            drawn = _draws(subject, known, times, subject.seed + 41, NUM_DRAWS)
+        for series in range(complete.times.shape[0]):
+            variances = before["variance"][series, rows, 0]
+            compare_correlation(
+                f"{name} at rows {rows[0]} and {rows[1]} of series {series}",
+                drawn[:, series, rows[0], 0],
+                drawn[:, series, rows[1], 0],
+                float(moved[series] / push[series] * variances[0]),
+                (float(variances[0]), float(variances[1])),
+                "Joint draws must carry the dependence between times."
+                if name != "simulated values"
+                else "`sample` and `condition` are not of one law.",
+            )
 
 
 def check_forecast_forgets_the_mask(subject: Subject) -> None:
-    """A masked last row counts as absent: the forecast is that of the shorter series."""
+    """A masked last row counts as absent: the forecast is that of the shorter series, whatever the mask hides."""
     subject.need("condition", "forecast", "missing_values", "coherent")
+    subject.need_gaussian()
     observations = subject.observations
-    mask = observations.mask.copy()
-    mask[..., -1, :] = False
-    ahead = observations.times[..., -1:] + np.array([0.5, 1.0, 3.0])
-    base = _moments(subject, observations._replace(mask=mask), ahead)
-    loud = observations._replace(mask=mask, values=np.where(mask, observations.values, 1e5))
-    other = _moments(subject, loud, ahead)
-    if not np.array_equal(base["mean"], other["mean"]):
-        raise CheckFailed("the forecast changes with values behind the mask: the mask is ignored in `condition`.")
+    masked = hide(observations, ..., -1, slice(None))
+    step = np.array([1.0, 2.0, 4.0]) if not subject.claims.irregular_times else np.array([0.5, 1.0, 3.0])
+    ahead = observations.times[..., -1:] + step
+    base = subject.ask(masked, ahead, _MOMENTS)
+    loud = masked._replace(values=np.where(masked.mask, masked.values, 1e5))
+    if not np.array_equal(base["mean"], subject.ask(loud, ahead, _MOMENTS)["mean"]):
+        raise CheckFailed("the forecast changes with values behind the mask: the mask is ignored by `condition`.")
+    if observations.inputs is not None:
+        return
+    shorter = Observations(*(None if leaf is None else leaf[:, :-1] for leaf in masked))
+    without = subject.ask(shorter, ahead, _MOMENTS)
+    for name in _MOMENTS:
+        compare_arrays(
+            f"{name} of the forecast after a masked last row",
+            base[name],
+            without[name],
+            rtol=1e-7,
+            atol=1e-9,
+            cause="A row with nothing observed must count as absent: `condition` counts it.",
+        )
 
 
 def check_states_can_be_asked(subject: Subject) -> None:
-    """Means and variances of the states are there, finite, with one more axis than the signal's shape needs."""
+    """Means and variances of the states are there, of one shape, and finite."""
     subject.need("condition", "states")
-    answers = subject.ask(
-        subject.observations,
-        _queries(subject),
-        {"mean": lambda law: law.mean("state"), "variance": lambda law: law.variance("state")},
-    )
-    if not (np.isfinite(answers["mean"]).all() and (answers["variance"] >= -1e-9).all()):
-        raise CheckFailed("means or variances of the states are not finite, or variances are negative.")
+    questions = {"mean": lambda law: law.mean("state"), "variance": lambda law: law.variance("state")}
+    if subject.family != "gaussian":
+        questions = {"draws": lambda law: law.draws(2, random=_random(subject, 1), of="state")}
+    answers = subject.ask(subject.observations, _queries(subject), questions)
+    for name, value in answers.items():
+        if not np.isfinite(value).all():
+            raise CheckFailed(f"the {name} of the states given the data is not finite everywhere.")
+    if "variance" in answers and (answers["variance"] < -1e-9).any():
+        raise CheckFailed("variances of the states are negative.")
+    if len({value.shape for value in answers.values()}) > 1:
+        raise CheckFailed(f"mean {answers['mean'].shape} and variance {answers['variance'].shape} of states differ.")
 
 
-def _simulate(subject: Subject, seed: int, point: int = 0) -> np.ndarray:
-    observations = subject.observations
+def _random(subject: Subject, seed: int) -> Any:
     with subject.arrays() as to_array:
-        process = subject.process(to_array, point)
-        random = random_source(seed, to_array(0.0))
-        inputs = None if observations.inputs is None else to_array(observations.inputs)
-        return to_numpy(process.sample(to_array(observations.times), random=random, inputs=inputs).values)
+        return random_source(seed, to_array(0.0))
+
+
+def _draws(
+    subject: Subject, observations: Observations, times: np.ndarray, seed: int, count: int, of: str = "observation"
+) -> np.ndarray:
+    random = _random(subject, seed)
+    return subject.ask(observations, times, {"draws": lambda law: law.draws(count, random=random, of=of)})["draws"]
 
 
 def _queries(subject: Subject) -> np.ndarray:
@@ -150,36 +224,3 @@ def _queries(subject: Subject) -> np.ndarray:
     if not subject.claims.forecast:
         return inside
     return np.concatenate([inside, times[..., -1:] + np.array([0.7, 2.0])], axis=-1)
-
-
-def _moments(subject: Subject, observations: Observations, times: np.ndarray, *, draws: bool = False) -> dict:
-    with subject.arrays() as to_array:
-        process = subject.process(to_array)
-        law = process.condition(given(observations, to_array)).at(to_array(times))
-        drawn = None
-        if draws or law.family != "gaussian":
-            random = random_source(subject.seed + 31, to_array(0.0))
-            drawn = to_numpy(law.draws(_NUM_DRAWS, random=random))
-        if law.family == "gaussian":
-            mean, variance = to_numpy(law.mean()), to_numpy(law.variance())
-        else:
-            mean, variance = drawn.mean(axis=0), drawn.var(axis=0)
-        return {"mean": mean, "variance": variance, "draws": drawn, "family": law.family}
-
-
-def _compare_moments(name: str, drawn: np.ndarray, mean: np.ndarray, variance: np.ndarray, cause: str) -> None:
-    from scipy import stats
-
-    count = drawn.shape[0]
-    sd = np.sqrt(np.maximum(variance, 0.0))
-    scale = np.maximum(sd, 1e-12 * np.maximum(1.0, np.abs(mean)))
-    width = stats.norm.isf(0.5 * _FALSE_ALARM / (2 * max(mean.size, 1)))
-    z = np.abs(drawn.mean(axis=0) - mean) / (scale / np.sqrt(count))
-    if np.nanmax(z) > width or not np.isfinite(z).all():
-        raise CheckFailed(f"the mean of {name} is {np.nanmax(z):.1f} standard errors from the mean stated. {cause}")
-    # The variance of a sample variance follows from the fourth moment, which heavy tails make large.
-    centred = drawn - drawn.mean(axis=0)
-    spread = np.sqrt(np.maximum((centred**4).mean(axis=0) - (centred**2).mean(axis=0) ** 2, 0.0) / count)
-    z = np.abs((centred**2).mean(axis=0) - sd**2) / np.maximum(spread, 1e-12 * scale**2)
-    if np.nanmax(z) > 1.3 * width:
-        raise CheckFailed(f"the variance of {name} is {np.nanmax(z):.1f} standard errors from that stated. {cause}")

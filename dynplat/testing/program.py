@@ -1,81 +1,87 @@
-"""Checks of a model as a component: record, options, prior, context, fits, saving."""
+"""Checks of a model as a component: record, options, context, prior, solver, fits that are saved."""
 
 from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dynplat.arrays import framework, to_numpy
-from dynplat.errors import CapabilityError
+from dynplat.arrays import framework, random_source
+from dynplat.errors import CapabilityError, StorageError
 from dynplat.model import AbstractModel, observations_from
-from dynplat.testing.law import given
-from dynplat.testing.report import CheckFailed, CheckSkipped
-from dynplat.testing.subject import NUM_POINTS, Subject, compare_arrays
+from dynplat.testing.made import rebuilt
+from dynplat.testing.report import CheckFailed, CheckSkipped, compare_arrays
+from dynplat.testing.subject import Subject, given
 
 
 def check_record(subject: Subject) -> None:
     """The record leads back to the model's class, and the options can be written down and read again."""
-    model = subject.model
+    model, kind = subject.model, type(subject.model)
     if model.entry.location:
         loaded = model.entry.load()
         if not (isinstance(loaded, type) and issubclass(loaded, AbstractModel)):
             raise CheckFailed(
                 f"`location` {model.entry.location!r} is {loaded!r}; expected a subclass of AbstractModel."
             )
-        if loaded is not type(model):
+        if loaded is not kind:
             raise CheckFailed(
-                f"`location` {model.entry.location!r} is {loaded.__name__}, the model is {type(model).__name__}."
+                f"`location` {model.entry.location!r} is {loaded.__name__}, the model is {kind.__name__}."
             )
+    parameters = getattr(kind, "__dataclass_params__", None)
+    if parameters is None or not parameters.frozen:
+        raise CheckFailed(f"{kind.__name__} must be a frozen dataclass: decorate it with `@dataclass(frozen=True)`.")
     try:
         text = json.dumps(model.options, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise CheckFailed(f"the options {model.options!r} cannot be written as JSON: {error}.") from error
+        raise CheckFailed(
+            f"the options {model.options!r} cannot be written as JSON: {error}. Options are numbers, strings, tuples "
+            "of those, and None."
+        ) from error
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()}
-    again = type(model)(**options)
+    again = kind(**options)
     if again.options != model.options:
         raise CheckFailed(f"built again from its own options the model has {again.options!r}, not {model.options!r}.")
 
 
 def check_context_ignores_hidden_cells(subject: Subject) -> None:
-    """`prepare` gives the same constants whatever stands behind the mask, and computes in finite numbers."""
-    from dynplat.data import Trajectories
-
-    data = subject.data
-    base = subject.model.prepare(data)
-    mask = data.mask
-    loud = Trajectories.from_arrays(
-        [data.times[s, : data.lengths[s]] for s in range(data.num_series)],
-        [np.where(mask[s], data.values[s], 1e9)[: data.lengths[s]] for s in range(data.num_series)],
-        mask=[mask[s, : data.lengths[s]] for s in range(data.num_series)],
-        inputs=None if data.inputs is None else [data.inputs[s, : data.lengths[s]] for s in range(data.num_series)],
-        input_names=data.input_names or None,
-        series=data.series,
-        channels=data.channels,
-    )
-    other = subject.model.prepare(loud)
+    """`prepare` gives the same constants whatever stands behind the mask, and leaves the model as it was."""
+    data, base = subject.data, subject.context
+    model = type(subject.model)(**subject.model.options)
+    before = {name: repr(value) for name, value in vars(model).items()}
+    loud = rebuilt(data)
+    # `values` is computed once from the data set, where hidden cells are erased: here they hold something.
+    vars(loud)["values"] = np.where(data.mask, data.values, 1e9)
+    other = model.prepare(loud)
     for name, value in base.values.items():
-        again = other[name]
-        same = np.array_equal(np.asarray(value), np.asarray(again)) if not _is_text(value) else value == again
-        if not same:
+        if not _same(value, other.values.get(name)):
             raise CheckFailed(
-                f"the constant {name!r} of the context depends on hidden cells: {value!r} became {again!r}."
+                f"the constant {name!r} of the context depends on hidden cells: {value!r} became "
+                f"{other.values.get(name)!r} when the values behind the mask were changed. Look at cells with mask "
+                "True only."
             )
+    if before != {name: repr(value) for name, value in vars(model).items()}:
+        raise CheckFailed("`prepare` changes the model. What it finds out belongs into the context that it returns.")
 
 
 def check_prior_runs_in_each_language(subject: Subject) -> None:
     """The prior emits the same sites, of the same shapes and finite, in each declared language; seeds are obeyed."""
     subject.need("prior")
-    from dynplat.inference.prior import sample_prior
+    if not subject.claims.languages:
+        raise CheckSkipped("the model declares no language")
+    from dynplat.inference.fitting import density_for, runtime
 
     shapes = {}
     for language in subject.claims.languages:
-        (first, infos), (again, _), (other, _) = (
-            sample_prior(subject.model, subject.context, num_draws=2, seed=seed, language=language)
-            for seed in (subject.seed, subject.seed, subject.seed + 1)
-        )
+        with runtime(language, seed=subject.seed, dtype="float64", device="cpu") as to_array:
+            density = density_for(language)(subject.model, subject.context, None, to_array, seed=subject.seed)
+            infos = density.infos
+            first, again, other = (
+                density.prior_sites(2, seed) for seed in (subject.seed, subject.seed, subject.seed + 1)
+            )
         random = [name for name, info in infos.items() if info.kind == "sample"]
         for name in infos:
             value = first[name]
@@ -87,79 +93,53 @@ def check_prior_runs_in_each_language(subject: Subject) -> None:
             raise CheckFailed(
                 f"the prior gives the same draw for different seeds under {language}: the seed is ignored."
             )
-        shapes[language] = {name: tuple(first[name].shape) for name in infos}
-    if len(set(map(json.dumps, (dict(sorted(s.items())) for s in shapes.values())))) > 1:
-        raise CheckFailed(f"the languages disagree on sites or shapes: {shapes}.")
+        shapes[language] = {name: tuple(first[name].shape) for name in sorted(infos)}
+    for language, found in shapes.items():
+        expected = shapes[subject.claims.languages[0]]
+        if found != expected:
+            raise CheckFailed(
+                f"the languages disagree on sites or shapes: {expected} under {subject.claims.languages[0]}, {found} "
+                f"under {language}."
+            )
 
 
 def check_languages_agree(subject: Subject) -> None:
-    """The joint density at the same points is the same under Pyro and NumPyro, to 1e-9 relative."""
-    subject.need("prior", "likelihood")
+    """The log prior at the same points is the same under Pyro and NumPyro, to 1e-9.
+
+    Together with the likelihood under both frameworks this makes the joint density.
+    """
+    subject.need("prior")
     if set(subject.claims.languages) != {"pyro", "numpyro"}:
         raise CheckSkipped("the model declares one language")
-    from dynplat.inference.joint import log_joint
+    from dynplat.inference.fitting import density_for, runtime
 
     draws, infos = subject.points
-    observations = observations_from(subject.data)
-    for point in range(NUM_POINTS):
-        values = {}
-        for name, info in infos.items():
-            if info.kind != "deterministic":
-                values[name] = draws[point][name] if info.local else draws[point][name][0]
-        both = {
-            language: log_joint(subject.model, subject.context, observations, values, language=language)
-            for language in ("pyro", "numpyro")
-        }
-        compare_arrays(
-            "log joint density under NumPyro against Pyro",
-            np.asarray(both["numpyro"]),
-            np.asarray(both["pyro"]),
-            rtol=1e-9,
-            atol=1e-9,
-            cause="The prior is not the same program in both languages.",
-        )
-
-
-def check_scale_of_time(subject: Subject) -> None:
-    """Expressing time in another unit changes nothing: priors scale with the data's own clock.
-
-    Under the same seed the prior must describe the same law, so that log_prob of the data stays as it was.
-    """
-    subject.need("prior", "likelihood", "irregular_times")
-    from dynplat.data import Trajectories
-    from dynplat.inference.prior import sample_prior
-
-    data, factor = subject.data, 7.0
-    stretched = Trajectories.from_arrays(
-        [factor * data.times[s, : data.lengths[s]] for s in range(data.num_series)],
-        [np.where(data.mask[s], data.values[s], np.nan)[: data.lengths[s]] for s in range(data.num_series)],
-        inputs=None if data.inputs is None else [data.inputs[s, : data.lengths[s]] for s in range(data.num_series)],
-        input_names=data.input_names or None,
-        series=data.series,
-        channels=data.channels,
-    )
-    results = []
-    for which in (data, stretched):
-        context = subject.model.prepare(which)
-        observations = observations_from(which)
-        sites, _ = sample_prior(
-            subject.model, context, num_draws=NUM_POINTS, seed=subject.seed, language=subject.language
-        )
-        with subject.arrays() as to_array:
-            process = subject.model.process({name: to_array(value) for name, value in sites.items()}, context)
-            results.append(to_numpy(process.log_prob(given(observations, to_array))))
+    found = {}
+    for language in ("pyro", "numpyro"):
+        with runtime(language, seed=0, dtype="float64", device="cpu") as to_array:
+            density = density_for(language)(subject.model, subject.context, None, to_array)
+            log_prior = _log_prior(subject, density, language)
+            totals = []
+            for draw in draws:
+                values = {
+                    name: to_array(draw[name] if info.local else draw[name][0])
+                    for name, info in infos.items()
+                    if info.kind != "deterministic"
+                }
+                totals.append(float(log_prior(values)))
+            found[language] = np.array(totals)
     compare_arrays(
-        f"log_prob under the prior with time in a unit {factor:g} times smaller",
-        results[1],
-        results[0],
-        rtol=1e-5,
-        atol=1e-5,
-        cause="Take the scale of rates and periods from the context (`gap`, `span`), or time is ignored somewhere.",
+        "log prior under NumPyro against Pyro",
+        found["numpyro"],
+        found["pyro"],
+        rtol=1e-9,
+        atol=1e-9,
+        cause="The prior is not the same program in both languages.",
     )
 
 
 def check_saving(subject: Subject) -> None:
-    """A fit that was saved and loaded predicts exactly the same."""
+    """A fit that was saved and loaded has the same context and predicts exactly the same."""
     subject.need("condition")
     from dynplat.posterior import Posterior, impute
 
@@ -177,15 +157,33 @@ def check_saving(subject: Subject) -> None:
         language=subject.language or "",
         seed=subject.seed,
     )
-    before = impute(posterior, num_draws=3, seed=subject.seed, framework=_asked(subject))
+    before = impute(posterior, num_draws=3, seed=subject.seed, framework=subject.framework)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fit.nc"
-        posterior.save(path)
-        loaded = Posterior.load(path, lambda _, options: type(subject.model)(**options))
-    after = impute(loaded, num_draws=3, seed=subject.seed, framework=_asked(subject))
+        try:
+            posterior.save(path)
+            loaded = Posterior.load(path, lambda _, options: type(subject.model)(**options))
+        except (StorageError, TypeError, ValueError) as error:
+            raise CheckFailed(f"a fit cannot be saved and loaded: {type(error).__name__}: {error}") from error
+    for name, value in subject.context.values.items():
+        if not _same(value, loaded.context.values.get(name)):
+            raise CheckFailed(
+                f"saving and loading a fit turns the constant {name!r} of the context from {value!r} into "
+                f"{loaded.context.values.get(name)!r}. Constants are numbers, strings, tuples of those, or arrays."
+            )
+    try:
+        after = impute(loaded, num_draws=3, seed=subject.seed, framework=subject.framework)
+    except Exception as error:
+        raise CheckFailed(
+            f"a fit that was saved and loaded cannot predict: {type(error).__name__}: {error}. All that a model knows "
+            "must stand in its options, its context or its sites."
+        ) from error
     for name in ("mean", "sd", "draws"):
         if not np.array_equal(before.dataset[name].values, after.dataset[name].values, equal_nan=True):
-            raise CheckFailed(f"after saving and loading the fit, `{name}` of its imputation differs.")
+            raise CheckFailed(
+                f"after saving and loading a fit, `{name}` of its imputation differs. All that a model knows must "
+                "stand in its options, its context or its sites."
+            )
 
 
 def check_solver(subject: Subject) -> None:
@@ -194,11 +192,11 @@ def check_solver(subject: Subject) -> None:
     first = subject.model.solve(observations, subject.context, seed=subject.seed)
     if first is None:
         raise CheckSkipped("the model has no solver of its own")
-    again = subject.model.solve(observations, subject.context, seed=subject.seed)
+    again = subject.model.solve(observations, subject.context, seed=subject.seed) or {}
     for name, value in first.items():
         if not np.isfinite(np.asarray(value)).all():
             raise CheckFailed(f"site {name!r} of `solve` is not finite.")
-        if not np.array_equal(np.asarray(value), np.asarray(again[name])):
+        if not np.array_equal(np.asarray(value), np.asarray(again.get(name))):
             raise CheckFailed(f"site {name!r} of `solve` differs between two runs with one seed.")
 
 
@@ -207,12 +205,13 @@ def check_undeclared_is_refused(subject: Subject) -> None:
     missing = [name for name in ("likelihood", "simulate", "condition") if not getattr(subject.claims, name)]
     if not missing:
         raise CheckSkipped("everything is declared")
-    observations = subject.observations
+    observations = observations_from(subject.data)
     with framework(subject.framework) as to_array:
         process = subject.process(to_array)
+        random = random_source(subject.seed, to_array(0.0))
         questions = {
             "likelihood": lambda: process.log_prob_steps(given(observations, to_array)),
-            "simulate": lambda: process.sample(to_array(observations.times), random=None),
+            "simulate": lambda: process.sample(to_array(observations.times), random=random),
             "condition": lambda: process.condition(given(observations, to_array)),
         }
         for name in missing:
@@ -223,9 +222,29 @@ def check_undeclared_is_refused(subject: Subject) -> None:
             raise CheckFailed(f"the record does not claim {name!r}, yet the process answers: declare it, or remove it.")
 
 
-def _asked(subject: Subject) -> str | None:
-    return subject.framework
+def _log_prior(subject: Subject, density: Any, language: str) -> Callable[[dict[str, Any]], Any]:
+    """The log prior as a function of the sites' values, compiled under JAX."""
+    from dynplat.inference.dialect import Point
+
+    def log_prior(values: dict[str, Any]) -> Any:
+        dialect = density.dialect(Point(values, unconstrained=False))
+        subject.model.prior(dialect, subject.context)
+        return dialect.log_prior
+
+    if language == "pyro":
+        return log_prior
+    import jax
+
+    return jax.jit(log_prior)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, (str, tuple, list, dict))
+def _same(first: Any, second: Any) -> bool:
+    """Whether two constants are equal, of one kind, with NaN equal to itself."""
+    if isinstance(first, np.ndarray):
+        first, second = first, np.asarray(second)
+        return first.shape == second.shape and np.array_equal(first, second, equal_nan=first.dtype.kind in "fc")
+    if isinstance(first, tuple):
+        return isinstance(second, tuple) and len(first) == len(second) and all(map(_same, first, second))
+    if isinstance(first, float | np.floating):
+        return isinstance(second, float | np.floating) and (first == second or (first != first and second != second))
+    return type(first) is type(second) and first == second

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 
 class CheckFailed(AssertionError):
     """A check that found a fault: what was expected, what came, and the likely cause."""
 
 
 class CheckSkipped(Exception):
-    """A check that does not apply to what the component declares."""
+    """A check that does not apply to what the component declares, or that could not be run."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class CheckResult:
     Args:
         component: Id of the component.
         check: Name of the check.
-        status: `passed`, `failed` or `skipped`.
+        status: `passed`, `failed`, `skipped`, or `expected` for a failure that was announced.
         message: The fault, or why the check does not apply.
         seconds: How long it took.
     """
@@ -47,7 +49,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed and at least one check ran."""
+        """Whether nothing failed (that was not announced) and at least one check passed."""
         statuses = [result.status for result in self.results]
         return "failed" not in statuses and "passed" in statuses
 
@@ -67,12 +69,33 @@ class Report:
             if result.component != component:
                 component = result.component
                 lines.append(component)
-            lines.append(f"  {result.status:7} {result.check}")
+            lines.append(f"  {result.status:8} {result.check}")
             if result.message and result.status != "passed":
-                lines += [f"          {line}" for line in result.message.splitlines()]
-        counts = [
-            f"{sum(result.status == status for result in self.results)} {status}"
-            for status in ("passed", "failed", "skipped")
-        ]
+                lines += [f"           {line}" for line in result.message.splitlines()]
+        counts = []
+        for status in ("passed", "failed", "skipped", "expected"):
+            count = sum(result.status == status for result in self.results)
+            if count or status != "expected":
+                counts.append(f"{count} {status}")
         verdict = "conforms" if self.passed else "does not conform"
         return "\n".join([*lines, f"{self.subject} {verdict}: {', '.join(counts)}."])
+
+
+def compare_arrays(
+    name: str, got: np.ndarray, expected: np.ndarray, *, rtol: float, atol: float = 0.0, cause: str
+) -> None:
+    """Fail unless two arrays agree, telling the largest difference and the likely cause."""
+    got, expected = np.asarray(got, dtype=float), np.asarray(expected, dtype=float)
+    if got.shape != expected.shape:
+        raise CheckFailed(f"{name}: expected shape {expected.shape}, got {got.shape}. {cause}")
+    bad = ~np.isfinite(got) & (got != expected)
+    if bad.any():
+        raise CheckFailed(f"{name}: {bad.sum()} of {got.size} numbers are not finite. {cause}")
+    with np.errstate(invalid="ignore"):
+        excess = np.where(got == expected, 0.0, np.abs(got - expected) - (atol + rtol * np.abs(expected)))
+    if got.size and not (excess <= 0).all():
+        worst = np.unravel_index(int(np.argmax(np.nan_to_num(excess, nan=np.inf))), got.shape)
+        raise CheckFailed(
+            f"{name}: expected {expected[worst]:.10g}, got {got[worst]:.10g} at index {tuple(map(int, worst))} "
+            f"(difference {abs(got[worst] - expected[worst]):.3g}). {cause}"
+        )

@@ -5,20 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dynplat.arrays import Array, Observations, framework, random_source, to_numpy
 from dynplat.model import AbstractModel, Context, SiteInfo, check_request, observations_from
-from dynplat.testing.report import CheckFailed, CheckSkipped
+from dynplat.testing.made import made_data
+from dynplat.testing.report import CheckSkipped
 
 if TYPE_CHECKING:
     from dynplat.data import Trajectories
 
 #: How many parameter draws the deterministic checks look at.
 NUM_POINTS = 3
+FRAMEWORKS = {"pyro": "torch", "numpyro": "jax"}
+
+
+def _ground(what: str) -> Callable[[Callable[[Subject], Any]], Any]:
+    """Make a cached property; when it fails, the first check that asks fails, and the others say why they stop."""
+
+    def decorate(make: Callable[[Subject], Any]) -> Any:
+        @wraps(make)
+        def once(self: Subject) -> Any:
+            if what in self._broken:
+                raise CheckSkipped(f"not run, because {what} fails: {self._broken[what]}")
+            try:
+                return make(self)
+            except CheckSkipped:
+                raise
+            except Exception as error:
+                self._broken[what] = f"{type(error).__name__}."
+                raise
+
+        return cached_property(once)
+
+    return decorate
 
 
 class Subject:
@@ -34,6 +57,11 @@ class Subject:
         self.model = model
         self.seed = seed
         self._given = data
+        #: What checks keep for each other, such as a compiled form.
+        self.memory: dict[Any, Any] = {}
+        self._broken: dict[str, str] = {}
+
+    # What the model says.
 
     @property
     def claims(self) -> Any:
@@ -46,16 +74,18 @@ class Subject:
             if not getattr(self.claims, name):
                 raise CheckSkipped(f"not declared: {name}")
 
-    @cached_property
+    @property
     def language(self) -> str | None:
         """The language in which the process is asked: torch's where there is a choice, as it needs no compilation."""
         languages = self.claims.languages
         return "pyro" if "pyro" in languages else languages[0] if languages else None
 
-    @cached_property
+    @property
     def framework(self) -> str:
         """Framework of `language`; NumPy for a model without one."""
-        return {"pyro": "torch", "numpyro": "jax", None: "numpy"}[self.language]
+        return FRAMEWORKS[self.language] if self.language else "numpy"
+
+    # Data and parameters.
 
     @cached_property
     def data(self) -> Trajectories:
@@ -66,42 +96,52 @@ class Subject:
         check_request(self.model, data, purpose="the conformance kit")
         return data
 
-    @cached_property
+    @_ground("`prepare`")
     def context(self) -> Context:
         """The model's context for the data."""
         return self.model.prepare(self.data)
 
-    @cached_property
-    def observations(self) -> Observations:
-        """The data as a process sees them, the values replaced by a draw of the process where it can simulate."""
-        observations = observations_from(self.data)
-        if not self.claims.simulate:
-            return observations
-        with self.arrays() as to_array:
-            process = self.process(to_array, point=0)
-            random = random_source(self.seed + 11, to_array(0.0))
-            inputs = None if observations.inputs is None else to_array(observations.inputs)
-            drawn = to_numpy(process.sample(to_array(observations.times), random=random, inputs=inputs).values)
-        drawn = drawn.reshape(observations.values.shape)
-        return observations._replace(values=np.where(observations.mask, drawn, 0.0))
-
-    @cached_property
+    @_ground("the prior (or `solve`)")
     def points(self) -> tuple[list[dict[str, np.ndarray]], dict[str, SiteInfo]]:
         """Parameter draws from the prior, in canonical form (series or 1, core), and facts about the sites."""
-        from dynplat.inference.prior import sample_prior
-
+        context = self.context
         if not self.claims.prior or self.language is None:
-            draws = self.model.solve(observations_from(self.data), self.context, seed=self.seed)
+            draws = self.model.solve(observations_from(self.data), context, seed=self.seed)
             if draws is None:
                 raise CheckSkipped("the model has neither a prior nor a solver, so there are no parameters to try")
             names = {name: np.asarray(value) for name, value in draws.items()}
             infos = {name: SiteInfo(name, "sample", value.shape[1:], False) for name, value in names.items()}
             count = min(NUM_POINTS, min(len(value) for value in names.values()))
             return [{name: value[i][None] for name, value in names.items()} for i in range(count)], infos
-        drawn, infos = sample_prior(
-            self.model, self.context, num_draws=NUM_POINTS, seed=self.seed, language=self.language
-        )
+        from dynplat.inference.prior import sample_prior
+
+        drawn, infos = sample_prior(self.model, context, num_draws=NUM_POINTS, seed=self.seed, language=self.language)
         return [{name: value[i] for name, value in drawn.items()} for i in range(NUM_POINTS)], infos
+
+    @_ground("`process(...).sample`")
+    def observations(self) -> Observations:
+        """The data as a process sees them, the values replaced by a draw of the process where it can simulate."""
+        observations = observations_from(self.data)
+        if not self.claims.simulate:
+            return observations
+        drawn = self.simulate(self.seed + 11, observations=observations)
+        return observations._replace(
+            values=np.where(observations.mask, np.reshape(drawn, observations.values.shape), 0.0)
+        )
+
+    @cached_property
+    def complete(self) -> Observations:
+        """The observations with every real row observed, holes filled with a plausible value."""
+        observations, data = self.observations, self.data
+        live = (np.arange(data.times.shape[1]) < np.asarray(data.lengths)[:, None])[..., None]
+        seen = observations.values[observations.mask]
+        filler = float(np.median(seen)) if seen.size else 0.0
+        values = np.where(observations.mask, observations.values, filler)
+        return observations._replace(
+            values=np.where(live, values, 0.0), mask=np.broadcast_to(live, values.shape).copy()
+        )
+
+    # The process.
 
     @contextmanager
     def arrays(self, dtype: str = "float64") -> Iterator[Callable[[Any], Array]]:
@@ -109,37 +149,103 @@ class Subject:
         with framework(self.framework, dtype=dtype) as to_array:
             yield to_array
 
-    def sites(self, to_array: Callable[[Any], Array], point: int = 0) -> dict[str, Array]:
-        """Return one prior draw as arrays of the framework."""
+    def sites(self, point: int = 0) -> dict[str, np.ndarray]:
+        """Return one prior draw, NumPy arrays (series or 1, core)."""
         draws = self.points[0]
-        return {name: to_array(value) for name, value in draws[point % len(draws)].items()}
+        return draws[point % len(draws)]
+
+    def copies(self, count: int, point: int = 0, series: int | None = None) -> dict[str, np.ndarray]:
+        """Return a prior draw with a leading axis of `count` copies, of all series or of one of them."""
+        sites = self.sites(point) if series is None else self.sites_of(slice(series, series + 1), point)
+        return {name: np.broadcast_to(value, (count, *value.shape)).copy() for name, value in sites.items()}
+
+    def sites_of(self, series: Any, point: int = 0) -> dict[str, np.ndarray]:
+        """Return one prior draw with the local sites of some series, in the order given."""
+        infos = self.points[1]
+        return {name: value[series] if infos[name].local else value for name, value in self.sites(point).items()}
+
+    def context_of(self, series: Any) -> Context:
+        """Return the context for some of the series, in the order given."""
+        context = self.context
+        return replace(
+            context,
+            num_series=len(np.arange(context.num_series)[series]),
+            static={name: np.asarray(value)[series] for name, value in context.static.items()},
+        )
 
     def process(
-        self, to_array: Callable[[Any], Array], point: int = 0, context: Context | None = None, **replaced: Array
+        self,
+        to_array: Callable[[Any], Array],
+        sites: int | Mapping[str, np.ndarray] = 0,
+        context: Context | None = None,
     ) -> Any:
-        """Build the process at one prior draw."""
-        return self.model.process({**self.sites(to_array, point), **replaced}, context or self.context)
+        """Build the process at a prior draw (its number) or at given sites."""
+        values = self.sites(sites) if isinstance(sites, int) else sites
+        return self.model.process({name: to_array(value) for name, value in values.items()}, context or self.context)
 
-    def steps(self, observations: Observations, point: int = 0, context: Context | None = None) -> np.ndarray:
-        """Return `log_prob_steps`, (series, time), at one prior draw."""
+    def steps(
+        self, observations: Observations, sites: int | Mapping[str, np.ndarray] = 0, context: Context | None = None
+    ) -> np.ndarray:
+        """Return `log_prob_steps`, (..., series, time)."""
         with self.arrays() as to_array:
-            process = self.process(to_array, point, context)
-            return to_numpy(process.log_prob_steps(given(observations, to_array)))
+            return to_numpy(self.process(to_array, sites, context).log_prob_steps(given(observations, to_array)))
 
-    def log_prob(self, observations: Observations, point: int = 0, context: Context | None = None) -> np.ndarray:
-        """Return `log_prob`, (series,), at one prior draw."""
+    def log_prob(
+        self, observations: Observations, sites: int | Mapping[str, np.ndarray] = 0, context: Context | None = None
+    ) -> np.ndarray:
+        """Return `log_prob`, (..., series)."""
         with self.arrays() as to_array:
-            process = self.process(to_array, point, context)
-            return np.atleast_1d(to_numpy(process.log_prob(given(observations, to_array))))
+            return np.atleast_1d(
+                to_numpy(self.process(to_array, sites, context).log_prob(given(observations, to_array)))
+            )
+
+    def simulate(
+        self,
+        seed: int,
+        sites: int | Mapping[str, np.ndarray] = 0,
+        observations: Observations | None = None,
+        context: Context | None = None,
+    ) -> np.ndarray:
+        """Return the values of a draw at the rows of `observations`, (..., series, time, channel)."""
+        where = self.observations if observations is None else observations
+        with self.arrays() as to_array:
+            process = self.process(to_array, sites, context)
+            inputs = None if where.inputs is None else to_array(where.inputs)
+            random = random_source(seed, to_array(0.0))
+            return to_numpy(process.sample(to_array(where.times), random=random, inputs=inputs).values)
+
+    def simulated(self, count: int, point: int = 0) -> np.ndarray:
+        """Return `count` draws at one set of parameters, (draw, series, time, channel), made once."""
+        key = "simulated", count, point
+        if key not in self.memory:
+            self.memory[key] = self.simulate(self.seed + 21 + point, self.copies(count, point))
+        return self.memory[key]
 
     def ask(
-        self, observations: Observations, times: np.ndarray, questions: Mapping[str, Any], point: int = 0
+        self,
+        observations: Observations,
+        times: np.ndarray,
+        questions: Mapping[str, Callable[[Any], Array]],
+        sites: int | Mapping[str, np.ndarray] = 0,
     ) -> dict[str, np.ndarray]:
         """Condition on observations, ask at `times`, and return named answers of the predictive as NumPy."""
         with self.arrays() as to_array:
-            process = self.process(to_array, point)
+            process = self.process(to_array, sites)
             law = process.condition(given(observations, to_array)).at(to_array(times))
             return {name: to_numpy(question(law)) for name, question in questions.items()}
+
+    @cached_property
+    def family(self) -> str:
+        """Family of the marginals that `condition(...).at(...)` gives."""
+        observations = self.observations
+        with self.arrays() as to_array:
+            law = self.process(to_array).condition(given(observations, to_array)).at(to_array(observations.times))
+            return law.family
+
+    def need_gaussian(self) -> None:
+        """Skip the check unless marginals are Gaussian."""
+        if self.family != "gaussian":
+            raise CheckSkipped("the marginals are not Gaussian")
 
 
 def given(observations: Observations, to_array: Callable[[Any], Array]) -> Observations:
@@ -151,57 +257,18 @@ def given(observations: Observations, to_array: Callable[[Any], Array]) -> Obser
     )
 
 
-def for_series(subject: Subject, num_series: int) -> Context:
-    """Return the context for another number of series."""
-    return replace(subject.context, num_series=num_series)
+def map_leaves(observations: Observations, change: Callable[[np.ndarray], np.ndarray]) -> Observations:
+    """Apply a function of arrays (series, ...) to every leaf that is there."""
+    return Observations(*(None if leaf is None else change(leaf) for leaf in observations))
 
 
-def made_data(claims: Any, seed: int) -> Trajectories:
-    """Make small data of the declared kind: two ragged series, irregular times, holes, two channels, inputs."""
-    from dynplat.data import Trajectories
-
-    rng = np.random.default_rng(seed)
-    lengths = (9, 6)
-    channels = 2 if claims.multichannel else 1
-    times, values, inputs = [], [], []
-    for length in lengths:
-        gaps = rng.uniform(0.3, 2.0, length) if claims.irregular_times else np.ones(length)
-        times.append(np.cumsum(gaps))
-        if "real" in claims.values:
-            block = 5.0 + 2.0 * np.sin(times[-1])[:, None] + rng.normal(size=(length, channels))
-        elif "positive" in claims.values:
-            block = np.exp(rng.normal(size=(length, channels)))
-        else:
-            block = rng.integers(0, 3, size=(length, channels)).astype(float)
-        if claims.missing_values:
-            holes = rng.uniform(size=block.shape) < 0.25
-            holes[0] = False
-            block = np.where(holes, np.nan, block)
-        values.append(block)
-        inputs.append(rng.normal(size=(length, 1)))
-    return Trajectories.from_arrays(
-        times,
-        values,
-        inputs=inputs if claims.inputs else None,
-        input_names=("push",) if claims.inputs else None,
-        series=("first", "second"),
-        channels=tuple("ab"[:channels]),
-    )
+def hide(observations: Observations, *where: Any) -> Observations:
+    """Return the observations with the cells at `where` (an index of the mask) not observed."""
+    mask = observations.mask.copy()
+    mask[where] = False
+    return observations._replace(mask=mask)
 
 
-def compare_arrays(
-    name: str, got: np.ndarray, expected: np.ndarray, *, rtol: float, atol: float = 0.0, cause: str
-) -> None:
-    """Fail unless two arrays agree, telling the largest difference and the likely cause."""
-    got, expected = np.asarray(got, dtype=float), np.asarray(expected, dtype=float)
-    if got.shape != expected.shape:
-        raise CheckFailed(f"{name}: expected shape {expected.shape}, got {got.shape}. {cause}")
-    if not np.isfinite(got).all():
-        raise CheckFailed(f"{name}: {np.sum(~np.isfinite(got))} of {got.size} numbers are not finite. {cause}")
-    excess = np.abs(got - expected) - (atol + rtol * np.abs(expected))
-    if got.size and excess.max() > 0:
-        worst = np.unravel_index(int(np.argmax(excess)), got.shape)
-        raise CheckFailed(
-            f"{name}: expected {expected[worst]:.10g}, got {got[worst]:.10g} at index {tuple(map(int, worst))} "
-            f"(difference {abs(got[worst] - expected[worst]):.3g}). {cause}"
-        )
+def hide_all(observations: Observations) -> Observations:
+    """Return the observations with nothing observed."""
+    return observations._replace(mask=np.zeros_like(observations.mask))

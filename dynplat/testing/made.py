@@ -1,0 +1,63 @@
+"""Small data of any declared kind, on which checks work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dynplat.data import Trajectories
+
+
+def made_data(claims: Any, seed: int) -> Trajectories:
+    """Make two ragged series as a model claims to take them: irregular times, holes, two channels, inputs."""
+    from dynplat.data import Trajectories
+
+    rng = np.random.default_rng(seed)
+    channels = 2 if claims.multichannel else 1
+    times, values, inputs = [], [], []
+    for length in (9, 6):
+        gaps = rng.uniform(0.3, 2.0, length) if claims.irregular_times else np.ones(length)
+        times.append(np.cumsum(gaps))
+        if "real" in claims.values:
+            block = 5.0 + 2.0 * np.sin(times[-1])[:, None] + rng.normal(size=(length, channels))
+        elif "positive" in claims.values:
+            block = np.exp(rng.normal(size=(length, channels)))
+        else:
+            block = rng.integers(0, 3, size=(length, channels)).astype(float)
+        if claims.missing_values:
+            holes = rng.uniform(size=block.shape) < 0.25
+            holes[0] = False
+            block = np.where(holes, np.nan, block)
+        values.append(block)
+        inputs.append(rng.normal(size=(length, 1)))
+    return Trajectories.from_arrays(
+        times,
+        values,
+        inputs=inputs if claims.inputs else None,
+        input_names=("push",) if claims.inputs else None,
+        series=("first", "second"),
+        channels=tuple("ab"[:channels]),
+    )
+
+
+def rebuilt(
+    data: Trajectories, *, times: Callable[[np.ndarray], np.ndarray] | None = None, values: np.ndarray | None = None
+) -> Trajectories:
+    """Return the same data with times changed, or with other numbers (series, time, channel) in the observed cells."""
+    from dynplat.data import Trajectories
+
+    numbers = data.values if values is None else values
+    rows = [slice(0, int(length)) for length in data.lengths]
+    return Trajectories.from_arrays(
+        [data.times[s, row] if times is None else times(data.times[s, row]) for s, row in enumerate(rows)],
+        [np.where(data.mask[s], numbers[s], np.nan)[row] for s, row in enumerate(rows)],
+        inputs=None if data.inputs is None else [data.inputs[s, row] for s, row in enumerate(rows)],
+        input_names=data.input_names or None,
+        marks=None if data.marks is None else [data.marks[s, row] for s, row in enumerate(rows)],
+        static=dict(data.static),
+        series=data.series,
+        channels=data.channels,
+    )

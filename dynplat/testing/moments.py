@@ -1,0 +1,78 @@
+"""Comparisons of draws with what a law states, with known false-alarm probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynplat.testing.report import CheckFailed
+
+#: Draws given data, and simulations at each set of parameters, in a statistical check; its false-alarm probability.
+NUM_DRAWS = 2000
+NUM_SIMULATIONS = 1000
+FALSE_ALARM = 1e-6
+
+
+def compare_moments(name: str, drawn: np.ndarray, mean: np.ndarray, variance: np.ndarray, cause: str) -> None:
+    """Fail unless draws (draw, ...) from a Gaussian law have the stated means and variances.
+
+    Exact tests: the standardised mean is normal, the sum of squares chi-squared.
+    """
+    from scipy import stats
+
+    count, drawn = drawn.shape[0], np.asarray(drawn, dtype=float)
+    sd = np.sqrt(np.maximum(variance, 0.0))
+    # A variance of 0 up to rounding: the draws must be constant up to rounding.
+    sd = np.maximum(sd, 1e-7 * np.maximum(1.0, np.abs(mean)))
+    level = 0.25 * FALSE_ALARM / max(mean.size, 1)
+    z = np.abs(drawn.mean(axis=0) - mean) / (sd / np.sqrt(count))
+    if not (z < stats.norm.isf(level)).all():
+        worst = _worst(z)
+        raise CheckFailed(
+            f"the mean of {name} is {drawn.mean(axis=0)[worst]:.6g} at index {worst}, where {mean[worst]:.6g} is "
+            f"stated ({z[worst]:.1f} standard errors away). {cause}"
+        )
+    squares = ((drawn - mean) ** 2).sum(axis=0) / sd**2
+    low, high = stats.chi2.ppf(level, count), stats.chi2.isf(level, count)
+    degenerate = variance <= 1e-14 * np.maximum(1.0, mean**2)
+    bad = ~((squares < high) & ((squares > low) | degenerate))
+    if bad.any():
+        worst = _worst(np.where(bad, np.abs(np.log(np.maximum(squares, 1e-300) / count)), 0.0))
+        raise CheckFailed(
+            f"the variance of {name} is {drawn.var(axis=0)[worst]:.6g} at index {worst}, where {variance[worst]:.6g} "
+            f"is stated ({count} draws). {cause}"
+        )
+
+
+def compare_samples(name: str, first: np.ndarray, other: str, second: np.ndarray, cause: str) -> None:
+    """Fail unless two sets of draws (draw, ...) have the same marginals, by two-sample Kolmogorov-Smirnov tests."""
+    from scipy import stats
+
+    first, second = (np.reshape(draws, (len(draws), -1)) for draws in (first, second))
+    for cell in range(first.shape[1]):
+        distance, p = stats.ks_2samp(first[:, cell], second[:, cell], method="asymp")
+        if p < FALSE_ALARM / first.shape[1]:
+            raise CheckFailed(
+                f"{name} and {other} have different marginals in cell {cell} (Kolmogorov-Smirnov distance "
+                f"{distance:.3g}, p = {p:.2g}). {cause}"
+            )
+
+
+def compare_correlation(
+    name: str, first: np.ndarray, second: np.ndarray, covariance: float, variances: tuple[float, float], cause: str
+) -> None:
+    """Fail unless draws of two numbers have the stated covariance, by Fisher's z of the correlation."""
+    from scipy import stats
+
+    stated = float(np.clip(covariance / np.sqrt(variances[0] * variances[1]), -1.0, 1.0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = float(np.nan_to_num(np.corrcoef(first, second)[0, 1]))
+    limit = 1.0 - 1e-9
+    z = np.abs(np.arctanh(np.clip(found, -limit, limit)) - np.arctanh(np.clip(stated, -limit, limit)))
+    if abs(found - stated) > 1e-6 and z * np.sqrt(first.size - 3) > stats.norm.isf(0.25 * FALSE_ALARM):
+        raise CheckFailed(
+            f"{name} have correlation {found:.3g} over {first.size} draws, where the law has {stated:.3g}. {cause}"
+        )
+
+
+def _worst(z: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(np.nan_to_num(z, nan=np.inf))), z.shape))
