@@ -13,7 +13,7 @@ FRAMEWORKS = ("numpy", "torch", "jax")
 
 def some_frameworks(seed):
     """JAX compiles every shape anew, which takes seconds: a few of the random systems show it."""
-    return FRAMEWORKS if seed % 6 == 0 else FRAMEWORKS[:2]
+    return FRAMEWORKS if seed % 12 == 0 else FRAMEWORKS[:2]
 
 
 def ask(name, question, **options):
@@ -129,7 +129,7 @@ def test_log_prob_equals_dense_joint_gaussian(seed):
     tolerance = 1e-9 + 1e-15 * np.linalg.cond(law.cov.reshape(size, size))
     assert tolerance < 1e-7
     for name in some_frameworks(seed):
-        for share in (True, False):
+        for share in (True,) if name == "jax" else (True, False):
             (steps,) = ask(
                 name, lambda a, s=share: [system.process(a, share_gaps=s).log_prob_steps(system.observations())]
             )
@@ -255,7 +255,7 @@ def test_samples_have_the_covariance_of_the_law(name):
     assert (np.abs(np.cov(flat.T) - cov) < 6 * spread).all()
 
 
-@pytest.mark.parametrize("name", FRAMEWORKS)
+@pytest.mark.parametrize("name", FRAMEWORKS[:2])
 def test_unobserved_rows_and_queries_change_nothing(name):
     more = np.sort(np.concatenate([SMALL_TIMES, [0.1, 1.0, 1.0, 4.0, 70.0]]))
     keep = np.isin(more, SMALL_TIMES)
@@ -312,7 +312,9 @@ def test_padding_and_batches_equal_one_by_one(name):
         law = process.condition(observations).at(query)
         return process.log_prob_steps(observations), law.mean(), law.variance()
 
-    for local in (scale, scale[:, :1]):  # a global scale keeps one copy of every transition
+    for local in (
+        (scale,) if name == "jax" else (scale, scale[:, :1])
+    ):  # a global scale keeps one copy of every transition
         steps, means, variances = ask(name, lambda a, local=local: answers(build(a, sd, local), observations, query))
         assert steps.shape == (4, 3, T)
         assert means.shape == variances.shape == (4, 3, 3, 2)
@@ -385,7 +387,7 @@ def test_gradients_equal_finite_differences():
         np.testing.assert_allclose(other, leaf.grad.numpy(), rtol=1e-8, atol=1e-9)
 
 
-def test_jit_over_parameters_and_over_times_equals_numpy():
+def test_program_compiled_over_parameters_and_times_equals_numpy():
     import jax
 
     query = np.array([0.0, 0.1, 1.6, 8.0])
@@ -398,12 +400,11 @@ def test_jit_over_parameters_and_over_times_equals_numpy():
     A = np.array(SMALL["A"])
     expected = answer(A, SMALL_TIMES, query, np.asarray)
     with framework("jax") as array:
-        by_parameters = jax.jit(lambda A: answer(A, SMALL_TIMES, query, array))
-        by_times = jax.jit(lambda A, times, query: answer(A, times, query, array))
-        for traced in (by_parameters(array(A)), by_times(array(A), array(SMALL_TIMES), array(query))):
-            for one, other in zip(traced, expected, strict=True):
-                np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12)
-        early = by_times(array(A), array(SMALL_TIMES), array(query - 1.0))
+        compiled = jax.jit(lambda A, times, query: answer(A, times, query, array))
+        traced = compiled(array(A), array(SMALL_TIMES), array(query))
+        for one, other in zip(traced, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12)
+        early = compiled(array(A), array(SMALL_TIMES), array(query - 1.0))
         assert np.isnan(np.asarray(early[1])).all()  # a refusal cannot be raised while tracing
 
 
