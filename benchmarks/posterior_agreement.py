@@ -1,7 +1,7 @@
 """Do NUTS under NumPyro, NUTS under Pyro and a reference without gradients agree on the same posterior?
 
-Three models, three data sets. The reference is brute force: for the local level (two parameters) quadrature on a grid of
-the unconstrained posterior; for the others 64 random-walk Metropolis chains, long enough that their own Monte Carlo
+Three models, three data sets. The reference is brute force: for the local level (two parameters) quadrature on a grid
+of the unconstrained posterior; for the others 64 random-walk Metropolis chains, long enough that their own Monte Carlo
 error is a few per cent of a posterior standard deviation. Agreement as in posteriordb: means within 0.1 standard
 deviations, standard deviations within 10 %.
 
@@ -41,15 +41,15 @@ def posterior_reference(model, data, kind: str, seed: int) -> dict[str, tuple[fl
             return density.objective(vector, Objective.UNCONSTRAINED)
 
         start = np.median(density.prior_vectors(500, seed), axis=0)
-        vectors = _quadrature(log_density, density, start) if kind == "quadrature" else _walk(log_density, start, seed)
-        vectors, weights = vectors
+        found = _quadrature(log_density, start) if kind == "quadrature" else _walk(log_density, start, seed)
+        vectors, weights = found
         mean = weights @ vectors
         sd = np.sqrt(weights @ (vectors - mean) ** 2)
         names = [name for name, shape in density.layout.shapes.items() for _ in range(int(np.prod(shape)))]
         return dict(zip(names, zip(mean, sd, strict=True), strict=True))
 
 
-def _quadrature(log_density, density, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _quadrature(log_density, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     evaluate = jax.jit(jax.vmap(log_density))
     centre, width = start, np.full(2, 6.0)
     for _ in range(3):  # look wide, then where the mass is
@@ -131,7 +131,9 @@ def main() -> int:
                 line += f"   {language}: mean {shift:+.3f} sd, sd x {ratio:.3f}"
             print(line)
     passed = worst_mean <= 0.1 and worst_sd <= 0.1
-    print(f"\nlargest difference of means {worst_mean:.3f} sd (allowed 0.1), of sds {100 * worst_sd:.1f} % (allowed 10 %)")
+    print(
+        f"\nlargest difference of means {worst_mean:.3f} sd (allowed 0.1), of sds {100 * worst_sd:.1f} % (allowed 10)"
+    )
     print("agreed" if passed else "NOT agreed")
     return 0 if passed else 1
 

@@ -184,7 +184,9 @@ class InferenceEntry(Entry):
 
 @dataclass(frozen=True)
 class ScoreEntry(Entry):
-    """A score: `location` names a function `(prediction, truth, hidden) -> contributions`, see `dynplat.comparison.scores`.
+    """A score: `location` names a function `(prediction, truth, hidden) -> contributions`.
+
+    What contributions are is said in `dynplat.comparison.scores`.
 
     Args:
         orientation: `smaller` or `larger` is better; `target`: nearer to `target` is better; `none`: neither (a width
@@ -206,7 +208,9 @@ class ScoreEntry(Entry):
         """Refuse words that the platform does not know."""
         super().__post_init__()
         if self.orientation not in ORIENTATIONS:
-            raise ArgumentError(f"`orientation` of {self.id!r} must be one of {ORIENTATIONS}; got {self.orientation!r}.")
+            raise ArgumentError(
+                f"`orientation` of {self.id!r} must be one of {ORIENTATIONS}; got {self.orientation!r}."
+            )
         if self.aggregate not in AGGREGATES:
             raise ArgumentError(f"`aggregate` of {self.id!r} must be one of {AGGREGATES}; got {self.aggregate!r}.")
         if (self.target is not None) != (self.orientation == "target"):
