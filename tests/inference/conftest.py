@@ -86,14 +86,14 @@ class LocationScale(AbstractModel):
 
 @dataclass(frozen=True)
 class Autoregression(AbstractModel):
-    """Three kinds of support at once: slope ~ U(-1, 1), scale ~ HalfNormal(2), loc ~ StudentT(4, 0, 3)."""
+    """Three kinds of support at once: slope ~ U(-1, 1), scale ~ HalfNormal(2), loc ~ Cauchy(0, 3)."""
 
     entry = entry("autoregression")
 
     def prior(self, pp, context):
         pp.sample("slope", pp.dist.Uniform(-1.0, 1.0))
         pp.sample("scale", pp.dist.HalfNormal(2.0))
-        pp.sample("loc", pp.dist.StudentT(4, 0.0, 3.0))
+        pp.sample("loc", pp.dist.Cauchy(0.0, 3.0))
 
     def process(self, sites, context):
         return NormalProcess(*(sites[name][..., None] for name in ("loc", "scale", "slope")))
