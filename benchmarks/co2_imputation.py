@@ -1,8 +1,8 @@
 """Weekly CO2 with 30 % of the observed weeks hidden: `dynplat impute` against statsmodels and linear interpolation.
 
 The hidden weeks are chosen by `numpy.random.default_rng(0).choice(observed, size, replace=False)`. dynplat sees a CSV
-with holes and runs `dynplat impute` with its defaults (filtering/structural, MAP). statsmodels is given the model that fits
-this series: local linear trend and four harmonics of 52.1775 weeks, fitted by maximum likelihood.
+with holes and runs `dynplat impute` with its defaults (filtering/structural, MAP). statsmodels is given the model that
+fits this series: local linear trend and four harmonics of 52.1775 weeks, fitted by maximum likelihood.
 
 Run: python benchmarks/co2_imputation.py
 Takes about a minute on two cores.
