@@ -117,7 +117,7 @@ def run(
         gain, converged = _recent_gain(elbo)
         if not converged:
             warn(
-                f"svi: the evidence lower bound still rises, by {gain:.3g} over the last tenth of the steps. Raise "
+                f"svi: the evidence lower bound still rises, by {gain:.3g} over the last fifth of the steps. Raise "
                 "`num_steps`, or `learning_rate` when it rises slowly and without noise.",
                 fit.notes,
             )
@@ -150,8 +150,8 @@ def _check(plan: Plan) -> None:
 
 
 def _recent_gain(elbo: np.ndarray) -> tuple[float, bool]:
-    """Rise of the bound from the last tenth but one to the last tenth, and whether it is within noise (or tiny)."""
-    size = elbo.size // 10
+    """Rise of the bound from the last fifth but one to the last fifth, and whether it is within noise (or tiny)."""
+    size = elbo.size // 5
     if size < 5:
         return float(elbo[-1] - elbo[0]), False
     before, last = elbo[-2 * size : -size], elbo[-size:]
