@@ -100,7 +100,9 @@ def _check_data(model: AbstractModel, claims: Capabilities, data: Any, purpose: 
 def _has_regular_times(data: Trajectories) -> bool:
     for times, length in zip(data.times, data.lengths, strict=True):
         gaps = np.diff(times[:length])
-        if gaps.size and not np.allclose(gaps, gaps[0], rtol=1e-6, atol=0.0):
+        # Far from zero the times themselves are rounded, and their differences with them.
+        rounding = 4 * np.finfo(float).eps * float(np.max(np.abs(times[:length]), initial=0.0))
+        if gaps.size and not np.allclose(gaps, gaps[0], rtol=1e-6, atol=rounding):
             return False
     return True
 
@@ -111,12 +113,14 @@ def _value_problems(claims: Capabilities, data: Trajectories) -> list[str]:
     observed = data.values[data.mask]
     if observed.size == 0:
         return []
-    whole = bool(np.all(observed == np.round(observed)) and observed.min() >= 0)
-    if "positive" in claims.values and observed.min() > 0:
+    whole = (observed == np.round(observed)) & (observed >= 0)
+    # All values must be of one of the types; the refusal shows a value that is not of the type they come nearest to.
+    legal = [observed > 0] if "positive" in claims.values else []
+    legal += [whole] if set(claims.values) & {"count", "categorical"} else []
+    nearest = max(legal, key=np.sum)
+    if nearest.all():
         return []
-    if set(claims.values) & {"count", "categorical"} and whole:
-        return []
-    return [f"{' or '.join(claims.values)} values, and the data hold others (such as {observed.flat[0]:g})"]
+    return [f"{' or '.join(claims.values)} values, and the data hold others (such as {observed[~nearest][0]:g})"]
 
 
 def _offered(claims: Capabilities) -> str:
