@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,13 +50,20 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes."
 def main() -> None:
     """Run the command line; `python -m dynplat` and `dynplat` are the same."""
     try:
-        app(prog_name="dynplat")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            app(prog_name="dynplat")
     except DynplatError as error:
         typer.echo(f"dynplat: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("dynplat: interrupted; nothing was written.", err=True)
         sys.exit(130)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning as a note: its reader has no use for the line of code that gave it."""
+    typer.echo(f"note: {message}", err=True)
 
 
 # ------------------------------------------------------------------------------------------------ what there is

@@ -7,6 +7,7 @@ is written whole or not at all.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynplat import api
+from dynplat.data.clock import show_label
 from dynplat.errors import ArgumentError, DataError, StorageError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from dynplat.comparison import Comparison
     from dynplat.data import Table, Trajectories
+    from dynplat.model import AbstractModel
     from dynplat.observer import Observer
     from dynplat.posterior import Posterior, Prediction
     from dynplat.testing import Report
@@ -30,6 +33,11 @@ _TABLES = (".csv", ".tsv", ".csv.gz", ".parquet")
 _PICTURES = (".png", ".svg", ".pdf")
 #: Share of the observed cells that the check of the calibration hides, and how many it hides at most.
 _CHECK_SHARE, _CHECK_CELLS = 0.1, 2000
+#: Observed values of a column below which its user is told so: a model has about this many parameters per column.
+_FEW_CELLS = 6
+#: A single value is pointed out when it makes up this share of its column's variance and lies this many median
+#: distances from the median (a Gaussian value lies beyond 10 of them once in 1e11): the models' noise is Gaussian.
+_OUTLIER_SHARE, _OUTLIER_DISTANCE = 0.5, 20
 
 
 @dataclass(frozen=True)
@@ -117,9 +125,7 @@ def fit_job(
         check_target(save, (".nc",), "--save")
     chosen = api.load_model(model, **options)
     table = load_table(source, time=time, id=id, columns=columns)
-    posterior = api.fit(
-        chosen, table.trajectories, inference, seed=seed, observers=observers, **inference_options
-    ).with_command(command)
+    posterior = _fit(chosen, table.trajectories, inference, seed, observers, inference_options).with_command(command)
     if save is not None:
         posterior.save(save)
     extra = posterior.provenance["extra"]
@@ -131,11 +137,27 @@ def fit_job(
         "parameters": parameter_table(posterior),
         "seconds": extra.get("seconds"),
         "converged": extra.get("converged"),
-        "notes": list(extra.get("notes", [])),
+        "notes": [*_notes(table), *extra.get("notes", [])],
         "num_observed": int(table.trajectories.mask.sum()),
         "data_fingerprint": table.trajectories.fingerprint(),
     }
-    return FitResult(record, [*_notes(table), *record["notes"]], posterior)
+    return FitResult(record, record["notes"], posterior)
+
+
+def _fit(
+    model: AbstractModel,
+    data: Trajectories,
+    inference: str,
+    seed: int,
+    observers: Iterable[Observer],
+    options: Mapping[str, Any],
+) -> Posterior:
+    """Fit; what the inference warns of is among the notes of its result, which the commands print."""
+    from dynplat.inference import InferenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InferenceWarning)
+        return api.fit(model, data, inference, seed=seed, observers=observers, **options)
 
 
 def parameter_table(posterior: Posterior) -> dict[str, dict[str, float | None]]:
@@ -186,7 +208,7 @@ def impute_job(
     table = load_table(source, time=time, id=id, columns=columns)
     data = table.trajectories
     api.check(chosen, data, ("condition",), purpose="imputation")
-    posterior = api.fit(chosen, data, inference, seed=seed, observers=observers, **inference_options)
+    posterior = _fit(chosen, data, inference, seed, observers, inference_options)
     prediction = impute(posterior, num_draws=0, seed=seed)
     sentence = check_calibration(posterior, level=level, seed=seed)
 
@@ -275,7 +297,7 @@ def forecast_job(
     table = load_table(source, time=time, id=id, columns=columns)
     data = table.trajectories
     api.check(chosen, data, ("forecast",), purpose="a forecast")
-    posterior = api.fit(chosen, data, inference, seed=seed, observers=observers, **inference_options)
+    posterior = _fit(chosen, data, inference, seed, observers, inference_options)
     prediction = forecast(posterior, horizon=horizon, num_draws=0, seed=seed)
     write_frame(prediction.to_frame(levels=(level,)), out)
     if plot is not None:
@@ -390,19 +412,42 @@ def check_target(path: Path, suffixes: Iterable[str], option: str) -> None:
 
 
 def _notes(table: Table) -> list[str]:
-    """Say which rows and channels could not be filled, and why."""
+    """Say which rows and channels could not be filled, and where an interval means less than it seems to."""
     data: Trajectories = table.trajectories
     notes = [f"row {row}: {reason}" for row, reason in table.notes[:20]]
     if len(table.notes) > 20:
         notes.append(f"and {len(table.notes) - 20} more rows of that kind")
-    for c, channel in enumerate(data.channels):
-        count = int(data.mask[:, :, c].sum())
-        if count == 0:
-            notes.append(f"column {channel!r}: nothing observed, so nothing was filled")
-        elif count == 1:
-            notes.append(f"column {channel!r}: a single observed value; its intervals rest on the prior")
-    lonely = [str(data.series[s]) for s in range(data.num_series) if data.mask[s].sum() == 1]
-    if lonely and data.num_series > 1:
-        more = f" and {len(lonely) - 5} more" if len(lonely) > 5 else ""
-        notes.append(f"series {', '.join(lonely[:5])}{more}: a single observed value each")
+    notes += [f"column {name!r}: {what}" for c, name in enumerate(data.channels) if (what := _doubt(data, c))]
+    if data.num_series > 1:
+        counts = data.mask.sum(axis=(1, 2))
+        for count, what in ((0, "nothing observed; what is said of them rests on the prior and the other series"),
+                            (1, "a single observed value each")):  # fmt: skip
+            few = [str(name) for name, seen in zip(data.series, counts, strict=True) if seen == count]
+            if few:
+                more = f" and {len(few) - 5} more" if len(few) > 5 else ""
+                notes.append(f"series {', '.join(few[:5])}{more}: {what}")
     return notes
+
+
+def _doubt(data: Trajectories, c: int) -> str:
+    """Say why the intervals of a channel may mislead, or nothing."""
+    mask = data.mask[:, :, c]
+    seen = data.values[:, :, c][mask]
+    if seen.size == 0:
+        return "nothing observed, so nothing was filled"
+    if seen.size == 1:
+        return "a single observed value; its intervals rest on the prior"
+    if np.ptp(seen) == 0:
+        return f"all {seen.size} observed values are {seen[0]:g}; how far it may move cannot be told from them"
+    if seen.size < _FEW_CELLS:
+        return f"only {seen.size} observed values; its intervals rest on the prior"
+    away = np.abs(seen - np.median(seen)) / np.ptp(seen)
+    worst = int(np.argmax(away))
+    share = float(away[worst] ** 2 / np.sum(away**2))
+    if share < _OUTLIER_SHARE or away[worst] < _OUTLIER_DISTANCE * np.median(away):
+        return ""
+    where = np.argwhere(mask)[worst]
+    return (
+        f"the value {seen[worst]:g} at {data.time_name} {show_label(data.labels[tuple(where)])} makes up "
+        f"{100 * share:.0f} % of the variance and widens every interval. If it is a mistake, empty its cell."
+    )

@@ -112,6 +112,54 @@ def test_a_series_with_a_single_value_is_filled_and_reported(tmp_path, monkeypat
     assert pd.read_csv(out)["a"].notna().all()
 
 
+@pytest.fixture
+def doubtful(tmp_path):
+    """One series and columns whose intervals mean little: constant, of a few values, with one huge value."""
+    rng = np.random.default_rng(4)
+    table = pd.DataFrame({"t": np.arange(40.0), "fine": rng.normal(size=40).cumsum()})
+    table["still"] = 7.5
+    table["few"] = np.where(np.isin(np.arange(40), (3, 20, 21)), rng.normal(size=40), np.nan)
+    table["spike"] = rng.normal(size=40)
+    table["tail"] = np.where(np.arange(40) < 12, rng.standard_t(3, size=40), np.nan)
+    table.loc[5:8, ["fine", "still", "spike"]] = np.nan
+    table.loc[30, "spike"] = 1e4
+    path = tmp_path / "doubtful.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_columns_whose_intervals_mean_little_are_named(doubtful, tmp_path, monkeypatch, capsys):
+    assert run(monkeypatch, "impute", doubtful, "--out", tmp_path / "out.csv", *QUICK) == 0
+    notes = capsys.readouterr().err.splitlines()
+    assert all(note.startswith("note: ") for note in notes)
+    (still,) = (note for note in notes if "'still'" in note)
+    assert "all 36 observed values are 7.5" in still
+    (few,) = (note for note in notes if "'few'" in note)
+    assert "only 3 observed values" in few
+    (spike,) = (note for note in notes if "'spike'" in note)
+    assert "10000 at t 30.0 makes up 100 % of the variance" in spike
+    assert not any("'fine'" in note or "'tail'" in note for note in notes)
+
+
+def test_what_an_inference_warns_of_is_told_once(doubtful, tmp_path, monkeypatch, capsys):
+    arguments = ["--columns", "still", "--inference-option", "max_steps=1", *QUICK]
+    assert run(monkeypatch, "impute", doubtful, "--out", tmp_path / "out.csv", *arguments) == 0
+    err = capsys.readouterr().err
+    assert err.count("stopped before a maximum") == 1
+    assert "Warning" not in err  # no line of code, no class name
+
+
+def test_an_unobserved_series_is_filled_and_reported(tmp_path, monkeypatch, capsys):
+    source, out = tmp_path / "silent.csv", tmp_path / "out.csv"
+    rng = np.random.default_rng(5)
+    seen = pd.DataFrame({"t": np.arange(30.0), "id": "seen", "a": rng.normal(size=30)})
+    silent = pd.DataFrame({"t": [0.0, 1.0], "id": "silent", "a": np.nan})
+    pd.concat([seen, silent]).to_csv(source, index=False)
+    assert run(monkeypatch, "impute", source, "--id", "id", "--out", out, *QUICK) == 0
+    assert "silent: nothing observed" in capsys.readouterr().err
+    assert pd.read_csv(out)["a"].notna().all()
+
+
 def test_forecast_continues_each_series(stations, tmp_path, monkeypatch, capsys):
     out, plot = tmp_path / "ahead.csv", tmp_path / "ahead.png"
     arguments = ["--time", "when", "--id", "station", "--columns", "temp", "--horizon", "5"]
