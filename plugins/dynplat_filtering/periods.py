@@ -27,6 +27,8 @@ _FALSE_ALARM = 1e-3
 _MAX_FREQUENCIES = 20_000
 _MAX_POINTS = 3_000
 _MAX_COLUMNS = 6
+#: Harmonics of a season that are not taken for another season.
+_MAX_ORDER = 6
 
 
 def find_periods(data: Trajectories, max_periods: int = 2) -> tuple[float, ...]:
@@ -66,7 +68,7 @@ def spectral_peaks(data: Trajectories, count: int) -> tuple[float, ...]:
     gaps = [float(np.median(np.diff(np.unique(t)))) for t, _ in columns]
     gap = min(gaps, default=span / 10.0)
     frequencies = _frequency_grid(span, gap)
-    power, _ = _mean_power(columns, frequencies)
+    power = _mean_power(columns, frequencies)[0] if columns else np.empty(0)
     inner = (
         np.flatnonzero((power[1:-1] > power[:-2]) & (power[1:-1] >= power[2:])) + 1
         if power.size > 2
@@ -130,7 +132,9 @@ def _significant_peak(
     power = power.copy()
     for period in found:  # a season whose amplitude drifts leaves flanks beside its harmonics
         order = np.maximum(np.round(frequencies * period), 1)
-        power[np.abs(frequencies - order / period) < np.maximum(6.0 / span, 0.05 * order / period)] = 0.0
+        near = np.abs(frequencies - order / period) < np.maximum(6.0 / span, 0.05 * np.minimum(order, 4) / period)
+        # A week in a year, or a day in a week, is a season of its own.
+        power[near & (order <= _MAX_ORDER)] = 0.0
     independent = max(2.0 * span * (frequencies[-1] - frequencies[0]), 1.0)
     # Red noise: the power is compared with the median of its own neighbourhood. Around its local mean it is
     # exponential, so that it exceeds r medians with probability 2^-r.
