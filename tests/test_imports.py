@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -46,10 +45,17 @@ def test_listing_the_core_imports_no_framework():
     assert set(imported_by(code)) <= {"numpy", "array_api_compat"}
 
 
-def test_command_line_imports_nothing_heavy():
-    if importlib.util.find_spec("dynplat.cli") is None:
-        pytest.skip("there is no command line yet")
-    assert imported_by("import dynplat.cli") == []
+@pytest.mark.parametrize("command", ["--help", "models", "plugins"])
+def test_command_line_imports_nothing_heavy(command):
+    run = f"""
+import contextlib, io, sys
+from dynplat import cli
+sys.argv = ["dynplat", {command!r}]
+with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+    cli.main()
+assert printed.getvalue()
+"""
+    assert imported_by(run) == []
 
 
 def test_listing_works_without_plugins():
