@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dynplat.comparison import Comparison
     from dynplat.data import Table, Trajectories
+    from dynplat.data.delimited import Dialect
     from dynplat.model import AbstractModel
     from dynplat.observer import Observer
     from dynplat.posterior import Posterior, Prediction
@@ -299,7 +300,8 @@ def forecast_job(
     api.check(chosen, data, ("forecast",), purpose="a forecast")
     posterior = _fit(chosen, data, inference, seed, observers, inference_options)
     prediction = forecast(posterior, horizon=horizon, num_draws=0, seed=seed)
-    write_frame(prediction.to_frame(levels=(level,)), out)
+    frame = _forecast_frame(data, prediction, level)
+    write_frame(frame, out, table.dialect_for(out))
     if plot is not None:
         from dynplat.plots import plot_prediction, save_figure
 
@@ -311,9 +313,25 @@ def forecast_job(
             ahead=True,
         )
         save_figure(figure, plot)
-    rows = int(np.asarray(prediction.valid).sum())
     notes = [*_notes(table), *posterior.provenance["extra"].get("notes", [])]
-    return JobResult(f"Wrote {rows} forecast rows to {out}.", notes, posterior, prediction)
+    return JobResult(f"Wrote {len(frame)} forecast rows to {out}.", notes, posterior, prediction)
+
+
+def _forecast_frame(data: Trajectories, prediction: Prediction, level: float) -> pd.DataFrame:
+    """The long table of a forecast, its times as the data wrote theirs; columns never observed are left out."""
+    frame = prediction.to_frame(levels=(level,))
+    observed = [name for c, name in enumerate(data.channels) if data.mask[:, :, c].any()]
+    frame = frame[frame["channel"].isin(observed)].reset_index(drop=True)
+    if data.time_zone:
+        frame["time"] = frame["time"].dt.tz_localize("UTC").dt.tz_convert(data.time_zone)
+    elif not data.is_datetime:
+        known, ahead = data.times[data.rows], frame["time"].to_numpy()
+        if all((times == np.round(times)).all() and np.abs(times).max(initial=0) < 2**53 for times in (known, ahead)):
+            frame["time"] = frame["time"].astype(np.int64)
+    sd = frame["sd"].to_numpy()
+    for name in frame.columns[frame.columns.get_loc("mean") :]:
+        frame[name] = _rounded(frame[name].to_numpy(), sd)
+    return frame
 
 
 def compare_job(
@@ -365,8 +383,8 @@ def compare_job(
     return comparison
 
 
-def write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table whole or not at all: .csv, .tsv, .csv.gz or .parquet."""
+def write_frame(frame: pd.DataFrame, path: Path, dialect: Dialect) -> None:
+    """Write a table whole or not at all: .csv, .tsv, .csv.gz or .parquet; text in the dialect of its source."""
     from dynplat.data.atomic import replacing
 
     name = path.name.lower()
@@ -377,8 +395,12 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
             frame.to_csv(
                 temporary,
                 index=False,
-                sep="\t" if name.endswith(".tsv") else ",",
-                compression="gzip" if name.endswith(".gz") else None,
+                sep=dialect.delimiter,
+                decimal=dialect.decimal,
+                lineterminator=dialect.newline,
+                encoding=dialect.encoding,
+                # No time stamp inside: the same forecast is the same file.
+                compression={"method": "gzip", "mtime": 0} if name.endswith(".gz") else None,
             )
 
 
@@ -434,13 +456,13 @@ def _doubt(data: Trajectories, c: int) -> str:
     mask = data.mask[:, :, c]
     seen = data.values[:, :, c][mask]
     if seen.size == 0:
-        return "nothing observed, so nothing was filled"
+        return "nothing observed, so nothing is said of it"
     if seen.size == 1:
         return "a single observed value; its intervals rest on the prior"
     if np.ptp(seen) == 0:
         return f"all {seen.size} observed values are {seen[0]:g}; how far it may move cannot be told from them"
     if seen.size < _FEW_CELLS:
-        return f"only {seen.size} observed values; its intervals rest on the prior"
+        return f"only {seen.size} observed values; its intervals rest on the prior, and are too narrow without `nuts`"
     away = np.abs(seen - np.median(seen)) / np.ptp(seen)
     worst = int(np.argmax(away))
     share = float(away[worst] ** 2 / np.sum(away**2))

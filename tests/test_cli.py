@@ -178,6 +178,30 @@ def test_forecast_continues_each_series(stations, tmp_path, monkeypatch, capsys)
         assert (np.diff(rows["sd"]) > 0).all()
 
 
+def test_forecast_writes_times_and_numbers_as_its_source_does(tmp_path, monkeypatch, capsys):
+    source, out = tmp_path / "excel.csv", tmp_path / "ahead.csv"
+    rows = [f"{1990 + year};{5 + (year % 4) / 4:.2f};".replace(".", ",") for year in range(30)]
+    source.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(["year;a;b", *rows, ""]).encode())
+    assert run(monkeypatch, "forecast", source, "--horizon", "2", "--out", out, *QUICK) == 0
+    printed = capsys.readouterr()
+    assert "Wrote 2 forecast rows" in printed.out  # none for a column in which nothing was observed
+    assert "'b': nothing observed" in printed.err
+    text = out.read_bytes()
+    assert text.startswith(b"\xef\xbb\xbfseries;time;channel;mean;sd;lower_90;upper_90\r\n")
+    table = pd.read_csv(out, sep=";", decimal=",", encoding="utf-8-sig", dtype={"time": str})
+    assert table["time"].tolist() == ["2020", "2021"]
+    assert table["mean"].between(5, 6).all()
+    assert all(len(cell.split(",")[-1]) <= 5 for cell in text.decode().splitlines()[1].split(";")[3:])
+
+
+def test_forecast_writes_dates_in_their_time_zone(tmp_path, monkeypatch):
+    source, out = tmp_path / "zoned.csv", tmp_path / "ahead.csv"
+    hours = pd.date_range("2024-03-01 20:00", periods=30, freq="h", tz="Asia/Tokyo")
+    pd.DataFrame({"when": hours, "a": np.random.default_rng(0).normal(size=30)}).to_csv(source, index=False)
+    assert run(monkeypatch, "forecast", source, "--horizon", "2", "--out", out, *QUICK) == 0
+    assert pd.read_csv(out)["time"].tolist() == ["2024-03-03 02:00:00+09:00", "2024-03-03 03:00:00+09:00"]
+
+
 def test_fit_prints_json(monkeypatch, capsys, tmp_path):
     saved = tmp_path / "fit.nc"
     code = run(

@@ -53,6 +53,10 @@ class Table:
         """Number of rows."""
         return len(self.frame)
 
+    def dialect_for(self, path: str | os.PathLike[str]) -> Dialect:
+        """How a text table at `path` is written so that it looks like this one: delimiter, decimal mark, encoding."""
+        return _for_suffix(self._dialect or Dialect(), os.path.basename(path).lower())
+
     @property
     def holes(self) -> np.ndarray:
         """True for cells of the channels that are empty and whose row has a place, (row, channel)."""
@@ -170,7 +174,7 @@ class Table:
         return array
 
     def _write_text(self, path: Any, fills: dict[str, Any], extra: dict[str, np.ndarray]) -> None:
-        dialect = _for_suffix(self._dialect or Dialect(), os.path.basename(path).lower())
+        dialect = self.dialect_for(path)
         cells: dict[str, Sequence[str]] = {}
         for name in self.frame.columns:
             if self._dialect is not None:
