@@ -35,7 +35,7 @@ def plot_prediction(
 
     Returns:
         A matplotlib figure that belongs to no window. At most 12 panels are drawn, those with most holes first; the
-        title says how many there are.
+        title says how many there are. A forecast is drawn after the end of its series only, so that it can be seen.
     """
     from matplotlib.figure import Figure
 
@@ -78,13 +78,16 @@ def _choose_panels(data: Trajectories) -> list[tuple[int, int]]:
 
 
 def _closer_look(data: Trajectories, s: int, c: int) -> slice | None:
-    """Rows of the stretch with most holes, where a long series would hide them; None for a short one."""
+    """Rows of the stretch with most holes, where a long series would hide them; None for a short or whole one."""
     length = int(data.lengths[s])
     width = max(_CLOSE_ROWS, length // 20)
     if length <= 3 * width:
         return None
     holes = np.concatenate([[0], np.cumsum(~data.mask[s, :length, c])])
-    first = int(np.argmax(holes[width:] - holes[:-width]))
+    inside = holes[width:] - holes[:-width]
+    if not inside.any():
+        return None
+    first = int(np.argmax(inside))
     return slice(first, first + width)
 
 
@@ -110,16 +113,18 @@ def _draw_panel(
     level: float,
     ahead: bool,
 ) -> None:
-    from matplotlib.dates import ConciseDateFormatter
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     mean, lower, upper = band
     length = int(data.lengths[s])
-    seen_time, seen = data.to_labels(data.times[s, :length]), data.mask[s, :length, c]
+    # The end of the series, several times as long as what is said of its future.
+    first = max(length - max(_CLOSE_ROWS, 5 * time.size), 0) if ahead else 0
+    seen_time, seen = data.to_labels(data.times[s, first:length]), data.mask[s, first:length, c]
     shown = np.ones(time.size, dtype=bool) if ahead else _widen(~seen)
     axis.fill_between(
         time, lower, upper, where=shown, color=_BAND, alpha=0.65, lw=0.6, label=f"{100 * level:g} % interval"
     )
-    axis.plot(seen_time[seen], data.values[s, :length, c][seen], ".", ms=2.5, color=_OBSERVED, label="observed")
+    axis.plot(seen_time[seen], data.values[s, first:length, c][seen], ".", ms=2.5, color=_OBSERVED, label="observed")
     if ahead:
         axis.plot(time, mean, "-", lw=1.2, color=_FILLED, label="forecast")
     else:
@@ -128,7 +133,15 @@ def _draw_panel(
     prefix = f"{data.series[s]}: " if data.num_series > 1 else ""
     axis.set_ylabel(f"{prefix}{data.channels[c]}" + (f" [{unit}]" if unit else ""))
     if data.is_datetime:
-        axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
+        import pandas as pd
+
+        # pandas reads offsets such as +09:00 as well as names.
+        zone = pd.Timestamp(0, tz=data.time_zone).tzinfo if data.time_zone else None
+        locator = AutoDateLocator(tz=zone)
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
+        if data.time_zone:
+            axis.set_xlabel(data.time_zone)
     elif data.time_unit:
         axis.set_xlabel(f"time [{data.time_unit}]")
     axis.grid(alpha=0.25, lw=0.5)
