@@ -91,7 +91,7 @@ def check_unit_of_time_is_free(subject: Subject) -> None:
         rtol=1e-5,
         atol=1e-5,
         cause="A prior does not scale with the unit of time: take rates, periods and sds per time from the context "
-        "(`gap`, `span`).",
+        "(`gap`, `span`), or the process ignores time.",
     )
 
 

@@ -187,7 +187,7 @@ def check_saving(subject: Subject) -> None:
 
 
 def check_solver(subject: Subject) -> None:
-    """`solve`, where the model has one, obeys the seed and gives finite sites that `process` accepts."""
+    """`solve`, where the model has one, obeys the seed and gives finite sites."""
     observations = observations_from(subject.data)
     first = subject.model.solve(observations, subject.context, seed=subject.seed)
     if first is None:
