@@ -319,18 +319,21 @@ def forecast_job(
 
 def _forecast_frame(data: Trajectories, prediction: Prediction, level: float) -> pd.DataFrame:
     """The long table of a forecast, its times as the data wrote theirs; columns never observed are left out."""
+    import pandas as pd
+
     frame = prediction.to_frame(levels=(level,))
     observed = [name for c, name in enumerate(data.channels) if data.mask[:, :, c].any()]
-    frame = frame[frame["channel"].isin(observed)].reset_index(drop=True)
+    frame = frame.loc[frame["channel"].isin(observed)].reset_index(drop=True)
+    ahead = np.asarray(frame["time"])
     if data.time_zone:
-        frame["time"] = frame["time"].dt.tz_localize("UTC").dt.tz_convert(data.time_zone)
+        frame["time"] = pd.DatetimeIndex(ahead).tz_localize("UTC").tz_convert(data.time_zone)
     elif not data.is_datetime:
-        known, ahead = data.times[data.rows], frame["time"].to_numpy()
-        if all((times == np.round(times)).all() and np.abs(times).max(initial=0) < 2**53 for times in (known, ahead)):
-            frame["time"] = frame["time"].astype(np.int64)
-    sd = frame["sd"].to_numpy()
-    for name in frame.columns[frame.columns.get_loc("mean") :]:
-        frame[name] = _rounded(frame[name].to_numpy(), sd)
+        both = np.concatenate([data.times[data.rows], ahead])
+        if (both == np.round(both)).all() and (np.abs(both) < 2**53).all():
+            frame["time"] = ahead.astype(np.int64)
+    sd = np.array(frame["sd"])
+    for name in list(frame.columns)[list(frame.columns).index("mean") :]:
+        frame[name] = _rounded(np.asarray(frame[name]), sd)
     return frame
 
 

@@ -198,5 +198,7 @@ def test_inputs_and_marks_travel_with_the_observations():
         np.arange(3.0), np.ones((3, 1)), inputs=[[0.0], [1.0], [2.0]], input_names=["dose"], marks=[0, 1, 2]
     )
     observations = observations_from(data)
+    assert observations.inputs is not None
+    assert observations.marks is not None
     assert np.ravel(observations.inputs).tolist() == [0.0, 1.0, 2.0]
     assert np.ravel(observations.marks).tolist() == [0, 1, 2]
