@@ -255,9 +255,23 @@ def in_batches(
     for start in range(0, num_draws, size):
         # Every batch has the same size (the last one is filled up), so that a compiled form serves them all.
         index = np.minimum(np.arange(start, start + size), num_draws - 1)
-        batch = steps({name: value[index] for name, value in sites.items()})
+        batch = _steps_or_nan(steps, {name: value[index] for name, value in sites.items()}, (num_series, num_times))
         batches.append(np.broadcast_to(batch, (size, num_series, num_times))[: num_draws - start])
     return np.concatenate(batches)
+
+
+def _steps_or_nan(
+    steps: Callable[[dict[str, np.ndarray]], np.ndarray], sites: dict[str, np.ndarray], shape: tuple[int, int]
+) -> np.ndarray:
+    try:
+        return steps(sites)
+    except NoDensityError:
+        num_draws = len(next(iter(sites.values())))
+        if num_draws == 1:
+            return np.full((1, *shape), np.nan)
+        # One draw without a density must not hide the others.
+        alone = ({name: value[index : index + 1] for name, value in sites.items()} for index in range(num_draws))
+        return np.concatenate([np.broadcast_to(_steps_or_nan(steps, one, shape), (1, *shape)) for one in alone])
 
 
 def describe_sites(sites: Mapping[str, np.ndarray], limit: int = 12) -> str:

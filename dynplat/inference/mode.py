@@ -225,7 +225,7 @@ def _finite_starts(
     if not found:
         raise density.explain(
             units.vector(attempts[0]),
-            f"at the prior's medians, nor at {len(attempts[1 : MAX_ATTEMPTS + wanted])} draws",
+            f"at the prior's medians and at {len(attempts[1 : MAX_ATTEMPTS + wanted])} draws of it",
         )
     fit.notes.append(f"only {len(found)} of {wanted} starts have a finite density.")
     return found

@@ -12,6 +12,7 @@ import pyro.util
 import torch
 
 from dynplat.arrays import Array, to_numpy
+from dynplat.errors import NoDensityError
 from dynplat.inference.density import AbstractDensity, Evaluated, Objective
 from dynplat.inference.dialect import AbstractDialect, Point
 from dynplat.inference.pyro import PyroLanguage
@@ -23,6 +24,13 @@ class TorchDensity(AbstractDensity):
     def dialect(self, point: Point | None = None) -> PyroLanguage:
         """A fresh run of the language."""
         return PyroLanguage(self.context.num_series, self.to_array, point)
+
+    def objective(self, vector: Array, objective: Objective) -> Array:
+        """The objective at a vector (size,); NaN, as in compiled code, where the process has no density."""
+        try:
+            return super().objective(vector, objective)
+        except NoDensityError:
+            return vector.sum() * float("nan")
 
     def value_and_gradient(self, vector: np.ndarray, objective: Objective) -> tuple[float, np.ndarray]:
         """The objective at a vector (size,) and its gradient (size,)."""

@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import cauchy, halfnorm, norm
 
+from dynplat.arrays import to_numpy
 from dynplat.data import Trajectories
 from dynplat.errors import ArgumentError, CapabilityError, InferenceError, NoDensityError
 from dynplat.inference import InferenceWarning, laplace, map, mle
@@ -162,6 +163,27 @@ def test_restarts_find_the_better_of_two_modes(build):
 def test_a_law_without_density_is_refused_by_its_own_name(models, noise, language):
     with pytest.raises(NoDensityError, match=r"channel 'y' has noise 0.*This happened at the prior's medians.*loc ="):
         map.run(models["singular"], noise, seed=0, language=language)
+
+
+@pytest.mark.parametrize("method", [mle, laplace], ids=["mle", "laplace"])
+def test_a_refusal_on_the_way_does_not_end_the_fit(build, noise, method):
+    """The law has no density above a scale of 0.9; the search starts below, crosses the line, and comes back."""
+    refusals = []
+
+    def write(pp):
+        pp.sample("loc", pp.dist.Normal(0.0, 2.0))
+        pp.sample("scale", pp.dist.LogNormal(-2.0, 3.0))
+
+    def law(s):
+        if to_numpy(s["scale"]).max() > 0.9:
+            refusals.append(s["scale"])
+            raise NoDensityError("no density up here")
+        return s["loc"][..., None], s["scale"][..., None]
+
+    seen = noise.values[noise.mask]
+    posterior = method.run(build(write, law), noise, seed=0, language="pyro")
+    assert refusals
+    assert value(posterior, "scale") == pytest.approx(seen.std(), rel=1e-7 if method is mle else 0.1)
 
 
 def test_a_start_that_is_not_finite_names_the_sites(build, noise):

@@ -14,6 +14,7 @@ from pyro.infer import SVI, Trace_ELBO, autoguide
 from pyro.infer.autoguide import init_to_value
 
 from dynplat.arrays import to_numpy
+from dynplat.errors import NoDensityError
 from dynplat.inference.density import describe_sites
 from dynplat.inference.fitting import Fit
 from dynplat.inference.joint import joint_program
@@ -45,7 +46,10 @@ def fit_guide(fit: Fit, plan: Plan, start: dict[str, np.ndarray], seed: int) -> 
                     good = _snapshot()
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", message="Encountered")  # said below, with what to do
-                    loss = float(svi.step())  # pyright: ignore[reportArgumentType]
+                    try:
+                        loss = float(svi.step())  # pyright: ignore[reportArgumentType]
+                    except NoDensityError:
+                        loss = np.nan
                 if not np.isfinite(loss) or not _all_finite():
                     raise failure(fit.model.entry.id, len(losses) + 1, plan, describe_sites(good) or "the start")
                 losses.append(loss)
