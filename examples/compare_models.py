@@ -32,7 +32,7 @@ parser.add_argument("--out", type=Path, default=Path(), help="folder for the tab
 arguments = parser.parse_args()
 
 data = dp.load_dataset(arguments.data)
-print(data)
+print(str(data).splitlines()[0])
 
 # %% [markdown]
 # ## Two questions

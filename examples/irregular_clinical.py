@@ -79,7 +79,7 @@ else:
     complete = [name for s, name in enumerate(stays.series) if stays.mask[s].sum(axis=0).min() >= 8]
     data = stays.select(series=complete[:num_patients])
 
-print(data)
+print(str(data).splitlines()[0])
 share = data.mask[data.rows].mean(axis=0)
 print("observed share by channel:", {name: round(float(s), 2) for name, s in zip(data.channels, share, strict=True)})
 
