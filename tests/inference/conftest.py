@@ -160,7 +160,7 @@ class Singular(AbstractModel):
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):
-    """Tests that run a fit twice compile it once; the cache is this session's own."""
+    """Tests that run a fit twice compile it once; the cache belongs to the test run."""
     settings = {
         "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
         "jax_persistent_cache_min_compile_time_secs": 0.05,
