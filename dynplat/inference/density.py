@@ -20,7 +20,7 @@ import numpy as np
 from dynplat.arrays import Array, Observations, to_numpy
 from dynplat.errors import ArgumentError, CapabilityError, InferenceError, NoDensityError
 from dynplat.inference.dialect import AbstractDialect, Point
-from dynplat.model import AbstractModel, Context, SiteInfo
+from dynplat.model import AbstractModel, Context, SiteInfo, check_dims
 
 #: Cells (draws x series x times) whose log-likelihood terms are computed in one call.
 _BATCH_CELLS = 2_000_000
@@ -101,7 +101,7 @@ class AbstractDensity(ABC):
         layout: Where the random and point-estimated sites lie in the vector.
 
     Raises:
-        ArgumentError: A distribution refuses its arguments.
+        ArgumentError: A distribution refuses its arguments, or names of dimensions do not fit.
         CapabilityError: The prior has no sites.
     """
 
@@ -127,6 +127,7 @@ class AbstractDensity(ABC):
         if not shapes:
             raise CapabilityError(f"the prior of {model.entry.id} emits no site: there is nothing to infer.")
         self.infos: dict[str, SiteInfo] = dialect.infos
+        check_dims(self.infos, {"channel": len(context.channels), "input": len(context.inputs)})
         self.layout = _layout(shapes)
 
     # What a framework supplies.

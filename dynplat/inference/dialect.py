@@ -25,7 +25,7 @@ import numpy as np
 from dynplat.arrays import Array
 from dynplat.errors import ArgumentError, CapabilityError, ConflictError
 from dynplat.inference.distributions import Distributions, floating
-from dynplat.model.language import AbstractLanguage, SiteInfo
+from dynplat.model.language import AbstractLanguage, Dims, SiteInfo
 
 SERIES = "series"
 
@@ -78,7 +78,7 @@ class AbstractDialect(AbstractLanguage):
             return self._to_array(value)
         return floating(value, self._to_array)
 
-    def sample(self, name: str, distribution: Any) -> Array:
+    def sample(self, name: str, distribution: Any, *, dims: Dims = ()) -> Array:
         """Emit a random site; inside a plate the distribution is repeated along it."""
         name = self._claim(name)
         placed = self._place(name, distribution)
@@ -89,10 +89,12 @@ class AbstractDialect(AbstractLanguage):
             )
         self.supports[name] = placed.support
         value = self._emit_sample(name, placed) if self._point is None else self._evaluate(name, placed)
-        self._record(name, "sample", value, tuple(placed.event_shape), self._in_series)
+        self._record(name, "sample", value, tuple(placed.event_shape), self._in_series, dims)
         return value
 
-    def param(self, name: str, initial: Any, *, constraint: Any = None, event_dim: int | None = None) -> Array:
+    def param(
+        self, name: str, initial: Any, *, constraint: Any = None, event_dim: int | None = None, dims: Dims = ()
+    ) -> Array:
         """Emit a point-estimated site; the dimensions before the last `event_dim` must match the plates around it."""
         name = self._claim(name)
         initial = self.array(initial)
@@ -106,9 +108,9 @@ class AbstractDialect(AbstractLanguage):
         core = tuple(size for _, size in self._core_plates) + tuple(initial.shape[split:])
         whole = self._batch_shape() + tuple(initial.shape[split:])
         initial = self._broadcast(name, initial, tuple(initial.shape[:split]), whole)
-        return self._point_estimate(name, initial, constraint, core, self._in_series)
+        return self._point_estimate(name, initial, constraint, core, self._in_series, dims)
 
-    def deterministic(self, name: str, value: Array, *, event_dim: int = 0) -> Array:
+    def deterministic(self, name: str, value: Array, *, event_dim: int = 0, dims: Dims = ()) -> Array:
         """Record a function of other sites; inside plates its leading dimensions are theirs."""
         name = self._claim(name)
         value = self.array(value)
@@ -123,7 +125,7 @@ class AbstractDialect(AbstractLanguage):
         core = tuple(size for _, size in self._core_plates) + event
         if self._point is None:
             self._emit_deterministic(name, value, len(core))
-        self._record(name, "deterministic", value, core, self._in_series)
+        self._record(name, "deterministic", value, core, self._in_series, dims)
         return value
 
     def factor(self, name: str, log_factor: Array) -> None:
@@ -226,18 +228,21 @@ class AbstractDialect(AbstractLanguage):
             self.log_jacobian = self.log_jacobian + transform.log_abs_det_jacobian(raw, value).sum()
         return value
 
-    def _point_estimate(self, name: str, initial: Array, constraint: Any, core: tuple[int, ...], local: bool) -> Array:
+    def _point_estimate(
+        self, name: str, initial: Array, constraint: Any, core: tuple[int, ...], local: bool, dims: Dims = ()
+    ) -> Array:
         constraint = self.dist.constraints.real if constraint is None else constraint
         self.supports[name] = constraint
         if self._point is None:
             value = self._emit_param(name, initial, constraint, len(core))
         else:
             value = self._value_at_point(name, constraint, tuple(initial.shape), jacobian=False)
-        self._record(name, "param", value, core, local)
+        self._record(name, "param", value, core, local, dims)
         return value
 
-    def _record(self, name: str, kind: str, value: Array, core: tuple[int, ...], local: bool) -> None:
-        self.infos[name] = SiteInfo(name, kind, core, local)
+    def _record(self, name: str, kind: str, value: Array, core: tuple[int, ...], local: bool, dims: Dims) -> None:
+        named = (dims,) if isinstance(dims, str) else tuple(dims)
+        self.infos[name] = SiteInfo(name, kind, core, local, named)
         self.sites[name] = value if local else value[None, ...]
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from dynplat.model.base import AbstractModel
 from dynplat.model.context import Context
-from dynplat.model.language import AbstractLanguage, SiteInfo, Sites
+from dynplat.model.language import AbstractLanguage, Dims, SiteInfo, Sites, check_dims
 from dynplat.model.observations import observations_from
 from dynplat.model.requests import check_request
 from dynplat.model.summaries import summarise
@@ -11,8 +11,10 @@ __all__ = [
     "AbstractLanguage",
     "AbstractModel",
     "Context",
+    "Dims",
     "SiteInfo",
     "Sites",
+    "check_dims",
     "check_request",
     "observations_from",
     "summarise",

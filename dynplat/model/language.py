@@ -6,17 +6,28 @@ implementations live in `dynplat.inference`; this module is the interface that a
 Shapes. A site outside `pp.plate("series")` has one value for all series; a site inside has one per series. `pp.sites`
 holds every site in the form that processes take: (..., series or 1, core dimensions), where the core dimensions are the
 event dimensions of the site's distribution. A plate with another name repeats a site along a core dimension.
+
+Names. A statement may name the core dimensions of its site with `dims`: all of them in order, those of plates first,
+None for one that has no name. `channel` and `input` are dimensions of the data; summaries then label the site's entries
+by the names of channels or inputs. Any other name is the author's own and has one size throughout the prior. Names
+change labels only, never a number.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from dynplat.arrays import Array
+from dynplat.errors import ArgumentError
+
+#: Dimensions that stand in front of a site's core, or that no site has.
+TAKEN_DIMS = ("chain", "draw", "sample", "series", "time")
+
+Dims = str | Sequence[str | None]
 
 
 @dataclass(frozen=True)
@@ -28,12 +39,14 @@ class SiteInfo:
         kind: `sample`, `param` or `deterministic`.
         core_shape: Shape of one value.
         local: True when the site has one value per series.
+        dims: Names of the core dimensions, None for one without; empty when the prior names none.
     """
 
     name: str
     kind: str
     core_shape: tuple[int, ...]
     local: bool
+    dims: tuple[str | None, ...] = ()
 
 
 class AbstractLanguage(ABC):
@@ -58,15 +71,17 @@ class AbstractLanguage(ABC):
         """Turn numbers or a NumPy array into an array of the fit's dtype and device."""
 
     @abstractmethod
-    def sample(self, name: str, distribution: Any) -> Array:
-        """Emit a random site and return its value in the language's own shape."""
+    def sample(self, name: str, distribution: Any, *, dims: Dims = ()) -> Array:
+        """Emit a random site and return its value in the language's own shape; `dims` names its core dimensions."""
 
     @abstractmethod
-    def param(self, name: str, initial: Any, *, constraint: Any = None, event_dim: int | None = None) -> Array:
+    def param(
+        self, name: str, initial: Any, *, constraint: Any = None, event_dim: int | None = None, dims: Dims = ()
+    ) -> Array:
         """Emit a point-estimated site (no prior) with its initial value; all its dimensions are core by default."""
 
     @abstractmethod
-    def deterministic(self, name: str, value: Array, *, event_dim: int = 0) -> Array:
+    def deterministic(self, name: str, value: Array, *, event_dim: int = 0, dims: Dims = ()) -> Array:
         """Record a function of other sites under a name; the last `event_dim` dimensions are core."""
 
     @abstractmethod
@@ -87,3 +102,39 @@ class AbstractLanguage(ABC):
 
 
 Sites = Mapping[str, Array]
+
+
+def check_dims(infos: Mapping[str, SiteInfo], sizes: Mapping[str, int]) -> None:
+    """Refuse names of core dimensions that do not fit the sites, each other, or the data.
+
+    Args:
+        infos: Facts of the sites.
+        sizes: Sizes of the dimensions that the data have: `channel` and `input`.
+
+    Raises:
+        ArgumentError: A site has another number of dimensions than names, a name is taken, or has two sizes.
+    """
+    known = {name: (size, "the data") for name, size in sizes.items()}
+    for info in infos.values():
+        if not info.dims:
+            continue
+        if len(info.dims) != len(info.core_shape):
+            raise ArgumentError(
+                f"`dims` of site {info.name!r} must name its core dimensions, of sizes {info.core_shape}, those of "
+                f"plates first; got {info.dims}. None leaves one without a name."
+            )
+        for name, size in zip(info.dims, info.core_shape, strict=True):
+            if name is None:
+                continue
+            if name in TAKEN_DIMS or name in infos or not name or "/" in name or info.dims.count(name) > 1:
+                raise ArgumentError(
+                    f"`dims` of site {info.name!r} must be different names, without '/', that no site bears and other "
+                    f"than {', '.join(TAKEN_DIMS)} (one value per series is a site inside `pp.plate('series')`); "
+                    f"got {info.dims}."
+                )
+            before, owner = known.setdefault(name, (size, f"site {info.name!r}"))
+            if size != before:
+                raise ArgumentError(
+                    f"`dims` of site {info.name!r}: the dimension {name!r} has size {size} here and {before} in "
+                    f"{owner}. Give it another name, or None."
+                )

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from dynplat.errors import ArgumentError, CapabilityError, InferenceError
+from dynplat.model import check_dims
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,8 @@ _LOO_DRAWS = 25
 
 def site_dims(info: SiteInfo) -> tuple[str, ...]:
     """Names of the dimensions of a site after `chain` and `draw`."""
-    core = tuple(f"{info.name}_dim_{axis}" for axis in range(len(info.core_shape)))
+    named = info.dims or (None,) * len(info.core_shape)
+    core = tuple(name or f"{info.name}_dim_{axis}" for axis, name in enumerate(named))
     return ("series", *core) if info.local else core
 
 
@@ -99,6 +101,7 @@ def build_tree(
         unconstrained: Sites on the unconstrained scale, (chain, draw, ...), or None.
     """
     num_chains, num_draws = check_draws(draws, infos, data.num_series)
+    check_dims(infos, {"channel": len(data.channels), "input": len(data.input_names)})
     rows = ("series", "time", "channel")
     lead = {"chain": np.arange(num_chains), "draw": np.arange(num_draws)}
     posterior = {
@@ -109,7 +112,7 @@ def build_tree(
         )
         for name, values in draws.items()
     }
-    groups = {"posterior": _sampled(posterior, lead, coords, method)}
+    groups = {"posterior": _sampled(posterior, lead, {**coords, "input": list(data.input_names)}, method)}
     if sample_stats:
         groups["sample_stats"] = _sampled(_loose(sample_stats), lead, coords, method)
     if unconstrained:

@@ -19,7 +19,7 @@ from dynplat.inference.distributions import CONSTRAINTS, SIGNATURES
 from dynplat.inference.fitting import density_for, runtime
 from dynplat.inference.numpyro import NumpyroLanguage
 from dynplat.inference.pyro import PyroLanguage
-from dynplat.model import observations_from
+from dynplat.model import check_dims, observations_from
 
 LANGUAGES = {"numpyro": NumpyroLanguage, "pyro": PyroLanguage}
 DRAWS = 3
@@ -343,6 +343,60 @@ def test_params_outside_plates_are_core_by_default(emit):
     pp = emit(lambda pp: pp.param("a", np.ones((2, 5))))
     assert pp.sites["a"].shape == (1, 2, 5)
     assert pp.infos["a"].kind == "param"
+
+
+def test_core_dimensions_bear_the_names_that_statements_give(emit):
+    def statements(pp):
+        pp.sample("a", pp.dist.Normal(np.zeros(2), 1.0).to_event(1), dims="channel")
+        pp.param("b", np.ones((2, 3)), dims=("channel", None))
+        pp.sample("plain", pp.dist.Normal(np.zeros(2), 1.0).to_event(1))
+        with pp.plate("series"), pp.plate("lag", 3):
+            pp.deterministic("c", pp.array(np.zeros((4, 3, 2))), event_dim=1, dims=["lag", "channel"])
+
+    infos = emit(statements).infos
+    assert {name: info.dims for name, info in infos.items()} == {
+        "a": ("channel",),
+        "b": ("channel", None),
+        "plain": (),
+        "c": ("lag", "channel"),
+    }
+    check_dims(infos, {"channel": 2})
+
+
+@pytest.mark.parametrize(
+    ("dims", "message"),
+    [
+        (("channel",), r"`dims` of site 'b' must name its core dimensions, of sizes \(2, 3\)"),
+        (("input", None), r"dimension 'input' has size 2 here and 7 in the data"),
+        (("state", "state"), "must be different names"),
+        (("a", None), "that no site bears"),
+        (("series", None), r"inside `pp.plate\('series'\)`"),
+        (("state", "lag"), "dimension 'state' has size 2 here and 5 in site 'a'"),
+    ],
+    ids=["number", "data", "twice", "site", "series", "sizes"],
+)
+def test_names_of_dimensions_that_do_not_fit_are_refused(emit, dims, message):
+    def statements(pp):
+        pp.sample("a", pp.dist.Normal(np.zeros(5), 1.0).to_event(1), dims="state")
+        pp.param("b", np.ones((2, 3)), dims=dims)
+
+    with pytest.raises(ArgumentError, match=message):
+        check_dims(emit(statements).infos, {"channel": 2, "input": 7})
+
+
+def test_names_of_dimensions_are_checked_before_the_fit(models, panel, language):
+    @dataclass(frozen=True)
+    class Misnamed(type(models["panel"])):
+        def prior(self, pp, context):
+            super().prior(pp, context)
+            pp.deterministic("three", pp.array(np.zeros(3)), event_dim=1, dims="channel")
+
+    model = Misnamed()
+    with (
+        runtime(language, seed=0, dtype="float64", device="cpu") as to_array,
+        pytest.raises(ArgumentError, match="'channel' has size 3 here and"),
+    ):
+        density_for(language)(model, model.prepare(panel), observations_from(panel), to_array)
 
 
 def test_factors_count_once_per_element(emit, language):

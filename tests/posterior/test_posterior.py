@@ -139,6 +139,33 @@ def test_summary_of_a_point_estimate_has_its_standard_errors(fit, ragged) -> Non
     np.testing.assert_array_equal(posterior.standard_errors["tau"], errors["tau"])
 
 
+def test_named_dimensions_carry_the_names_of_the_data(ragged, conjugate) -> None:
+    draws = {"mu": np.zeros((1, 2, 2)), "tau": np.zeros((1, 2, 3, 2)), "mix": np.zeros((1, 2, 2, 4))}
+    infos = {
+        "mu": SiteInfo("mu", "sample", (2,), False, ("channel",)),
+        "tau": SiteInfo("tau", "sample", (2,), True, ("channel",)),
+        "mix": SiteInfo("mix", "sample", (2, 4), False, ("channel", None)),
+    }
+    parts = {"method": "nuts", "language": "pyro", "seed": 0}
+    posterior = Posterior.from_draws(conjugate.Level(), summarise(ragged), ragged, draws, infos, **parts)
+    sites = posterior.tree["posterior"]
+    assert sites["mu"].dims == ("chain", "draw", "channel")
+    assert sites["tau"].dims == ("chain", "draw", "series", "channel")
+    assert sites["mix"].dims == ("chain", "draw", "channel", "mix_dim_1")
+    assert sites["mu"].sel(channel="flow").shape == (1, 2)
+    rows = list(posterior.summary().index)
+    assert rows[:4] == ["mu[heat]", "mu[flow]", "tau[north, heat]", "tau[north, flow]"]
+    assert rows[-1] == "mix[flow, 3]"
+    assert {name: value.shape for name, value in posterior.sites(np.asarray).items()} == {
+        "mu": (2, 1, 2),
+        "tau": (2, 3, 2),
+        "mix": (2, 1, 2, 4),
+    }
+    wrong = {**infos, "mu": SiteInfo("mu", "sample", (2,), False, ("mix",))}
+    with pytest.raises(ArgumentError, match="`dims` of site 'mu'"):
+        Posterior.from_draws(conjugate.Level(), summarise(ragged), ragged, draws, wrong, **parts)
+
+
 def test_standard_errors_of_draws_are_their_standard_deviations(fit, single) -> None:
     posterior = fit(single)
     values = posterior.tree["posterior"]["mu"].values.reshape(-1, 1)
