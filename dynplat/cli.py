@@ -424,7 +424,8 @@ def _print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    # Names are shown as they are: "[flow]" is no markup, ":cat:" no picture.
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:  # a pipe has no width: nothing is cut or wrapped
         console.width = 10_000
     table = Table(*header, box=None, pad_edge=False, header_style="bold")

@@ -162,7 +162,11 @@ def _fit(
 
 
 def parameter_table(posterior: Posterior) -> dict[str, dict[str, float | None]]:
-    """Return estimate (posterior mean, or the optimum) and standard error (or posterior sd) of every number fitted."""
+    """Return estimate (posterior mean, or the optimum) and standard error (or posterior sd) of every number fitted.
+
+    Names are those of `Posterior.summary`: entries of a site are labelled along its dimensions, by channel or series
+    where a dimension is one of these, otherwise by number. A site of one number goes by its bare name.
+    """
     standard_errors = posterior.standard_errors
     table: dict[str, dict[str, float | None]] = {}
     for name, variable in posterior.tree["posterior"].dataset.data_vars.items():
@@ -172,8 +176,10 @@ def parameter_table(posterior: Posterior) -> dict[str, dict[str, float | None]]:
             spread = np.atleast_1d(draws.std(axis=0, ddof=1))
         else:
             spread = np.atleast_1d(standard_errors.get(str(name), np.full(centre.shape, np.nan))).reshape(centre.shape)
+        along = [variable.coords[dim].values for dim in variable.dims[2:]]
         for index in np.ndindex(centre.shape):
-            label = str(name) if centre.size == 1 else f"{name}[{','.join(map(str, index))}]"
+            entry = ", ".join(str(labels[i]) for labels, i in zip(along, index, strict=False))
+            label = str(name) if centre.size == 1 else f"{name}[{entry}]"
             error = float(spread[index])
             table[label] = {
                 "estimate": float(centre[index]),

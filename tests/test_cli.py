@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dynplat import cli
+from dynplat import api, cli
 
 QUICK = ["--model", "filtering/local-level", "--inference-option", "restarts=0"]
 
@@ -219,6 +220,20 @@ def test_fit_prints_json(monkeypatch, capsys, tmp_path):
 
     loaded = dp.load_posterior(saved)
     assert loaded.log_likelihood == pytest.approx(record["log_likelihood"], rel=1e-12)
+
+
+@pytest.mark.parametrize("language", ["numpyro", "pyro"])
+def test_fit_names_parameters_by_channel_and_series(language, stations, monkeypatch, capsys):
+    arguments = ["fit", stations, "--time", "when", "--id", "station", *QUICK, "--inference-option", "max_steps=2"]
+    monkeypatch.setattr("dynplat.api.fit", partial(api.fit, language=language))
+    channels = [f"local_level.level_sd[{name}]" for name in ("temp", "wind")]
+    assert run(monkeypatch, *arguments) == 0
+    printed = capsys.readouterr().out  # a table in which square brackets are no markup
+    assert all(name in printed for name in channels)
+    assert run(monkeypatch, *arguments, "--json") == 0
+    assert list(json.loads(capsys.readouterr().out)["parameters"])[:2] == channels
+    assert run(monkeypatch, *arguments, "--option", "per_series=true", "--json") == 0
+    assert list(json.loads(capsys.readouterr().out)["parameters"])[3] == "local_level.level_sd[south, wind]"
 
 
 def test_compare_prints_records(monkeypatch, capsys, tmp_path):

@@ -79,10 +79,12 @@ class AbstractComponent(ABC):
         """Build the part from the component's own sites (names without their prefix)."""
 
 
-def log_normal(pp: AbstractLanguage, name: str, median: Any, width: float) -> None:
-    """Emit a positive site with one value per entry of `median`: log-normal with log-sd `width`."""
+def log_normal(
+    pp: AbstractLanguage, name: str, median: Any, width: float, dims: tuple[str | None, ...] = ("channel",)
+) -> None:
+    """Emit a positive site with one value per entry of `median` (its axes are `dims`): log-normal of log-sd `width`."""
     median = np.asarray(median, dtype=float)
-    pp.sample(name, pp.dist.LogNormal(np.log(median), width).to_event(median.ndim))
+    pp.sample(name, pp.dist.LogNormal(np.log(median), width).to_event(median.ndim), dims=dims)
 
 
 def slope_scale(context: Context) -> np.ndarray:
@@ -284,9 +286,10 @@ class Oscillators(AbstractComponent):
         """Emit `sd`, `period` and `memory`, (channel, oscillator)."""
         peaks = np.asarray(context["peaks"], dtype=float)[: self.count]
         ones = np.ones_like(context["scale"])[:, None]
-        log_normal(pp, "sd", context["scale"][:, None] * np.ones(self.count) / np.sqrt(self.count), 1.0)
-        log_normal(pp, "period", ones * peaks, 0.3)
-        log_normal(pp, "memory", ones * 3.0 * peaks, 1.0)
+        dims = ("channel", None)  # a sum may hold several of these, each with its own number of oscillators
+        log_normal(pp, "sd", context["scale"][:, None] * np.ones(self.count) / np.sqrt(self.count), 1.0, dims)
+        log_normal(pp, "period", ones * peaks, 0.3, dims)
+        log_normal(pp, "memory", ones * 3.0 * peaks, 1.0, dims)
 
     def part(self, sites: Sites, context: Context) -> Part:
         """Build the part."""

@@ -64,15 +64,16 @@ class FreeLinearSDE(AbstractModel):
         with pp.plate("series") if self.per_series else nullcontext():
             # Rates spread over two decades about 1/tau, so that fast and slow states start apart.
             rates = 2.0 / context["tau"] * np.geomspace(10.0, 0.1, n) if n > 1 else np.array([2.0 / context["tau"]])
-            log_normal(pp, "diffusion_sd", np.sqrt(rates), 1.0)
+            log_normal(pp, "diffusion_sd", np.sqrt(rates), 1.0, dims=("state",))
             if n > 1:
                 pairs = n * (n - 1) // 2
                 spread = np.full(pairs, 1.0 / context["tau"])
                 pp.sample("rotation", pp.dist.Normal(np.zeros(pairs), spread).to_event(1))
                 pp.sample("coupling", pp.dist.Normal(np.zeros(pairs), np.sqrt(spread)).to_event(1))
             spread = np.broadcast_to(scale[:, None] / np.sqrt(n), (num_channels, n)).copy()
-            pp.sample("loading", pp.dist.Normal(np.zeros((num_channels, n)), spread).to_event(2))
-            pp.sample("mean", pp.dist.Normal(context["location"], scale).to_event(1))
+            loading = pp.dist.Normal(np.zeros((num_channels, n)), spread).to_event(2)
+            pp.sample("loading", loading, dims=("channel", "state"))
+            pp.sample("mean", pp.dist.Normal(context["location"], scale).to_event(1), dims="channel")
             log_normal(pp, "noise_sd", 0.5 * context["step_scale"], 1.5)
 
     def process(self, sites: Sites, context: Context) -> LinearSDE:
