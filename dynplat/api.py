@@ -264,6 +264,7 @@ def compare(
     inference_options: Mapping[str, Any] | None = None,
     seed: int = 0,
     store: str | os.PathLike[str] | None = None,
+    standardise: bool | None = None,
     observers: Iterable[Observer] = (),
 ) -> Comparison:
     """Compare models on the cells that a task holds out.
@@ -277,6 +278,8 @@ def compare(
         inference_options: Its options.
         seed: Seed of the fits and of the predictions' draws.
         store: Folder of finished results: a rerun computes only what is not there. For models fitted here.
+        standardise: Whether each channel is scored in units of its own standard deviation; by default where cells of
+            several channels are held out.
         observers: Told of each fit.
 
     Raises:
@@ -294,7 +297,7 @@ def compare(
     if len(ready) == len(given):
         if store is not None:
             raise ArgumentError("`store` keeps the results of models that are fitted here; `fits` holds posteriors.")
-        return score(task, ready, chosen, seed=seed)
+        return score(task, ready, chosen, seed=seed, standardise=standardise)
     options = dict(inference_options or {})
     study = Study(
         tasks=[task],
@@ -304,13 +307,16 @@ def compare(
         scores=chosen,
         seed=seed,
         store=None if store is None else Path(store),
+        standardise=standardise,
     )
 
     def run(model: AbstractModel, data: Trajectories, *, seed: int) -> Posterior:
         return fit(model, data, inference, seed=seed, observers=observers, **options)
 
     comparison = run_study(study, run)
-    return comparison.merge(score(task, ready, chosen, seed=seed)) if ready else comparison
+    if not ready:
+        return comparison
+    return comparison.merge(score(task, ready, chosen, seed=seed, standardise=standardise))
 
 
 def load_posterior(path: str | os.PathLike[str]) -> Posterior:

@@ -99,7 +99,7 @@ comparison = dp.compare(task, fits, scores=["rmse", "crps", "log-score", "covera
 print(comparison)
 
 # %% [markdown]
-# The channels have different units, so a mean over all cells is dominated by blood pressure. Channel by channel, and
+# The channels have different units, so each is scored in units of its own standard deviation. Channel by channel, and
 # pairwise on the same cells:
 
 # %%
@@ -127,7 +127,7 @@ for name, fit in fits.items():
 # - Ragged patients, irregular times and holes need no preparation: every row is used at its own time.
 # - A state that drives all channels fills a rarely measured channel from the others, where they follow one state. Real
 #   patients may not: compare before you believe it.
-# - Look at scores channel by channel when units differ, and at paired differences before calling a winner.
+# - Look at scores channel by channel, and at paired differences before calling a winner.
 #
 # ## Next steps
 #

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FORMAT = "dynplat comparison"
-_VERSION = 1
+_VERSION = 2
 #: Entry fields that a comparison keeps: what is needed to aggregate, rank and explain.
 _ENTRY_FIELDS = ("id", "summary", "location", "orientation", "proper", "needs", "aggregate", "target")
 
@@ -36,13 +36,16 @@ class Comparison:
     """Results of models on tasks. Results of one task are about the same held-out cells.
 
     Figures carry standard errors that respect dependence within a series (`dynplat.comparison.dependence` says how).
+    Where cells of several channels are held out, figures are in units of each channel's standard deviation unless
+    `standardise=False` was asked for (`dynplat.comparison.scale` says why); `Result.scales` has the numbers.
 
     Args:
         results: One per model and task.
         entries: Records of the scores, in the order of the table.
 
     Raises:
-        ArgumentError: A model appears twice on one task, or results of one task are about different cells.
+        ArgumentError: A model appears twice on one task, or results of one task are about different cells
+            or in different units.
     """
 
     results: tuple[Result, ...]
@@ -64,6 +67,11 @@ class Comparison:
                         f"{members[0].model!r} and {member.model!r} were scored on different held-out cells of "
                         f"{group[3]!r}, so they cannot be compared. Predict both for the same task."
                     )
+                if member.scales != members[0].scales:
+                    raise ArgumentError(
+                        f"{members[0].model!r} and {member.model!r} were scored on {group[3]!r} in different units, so "
+                        "they cannot be compared. Score both with the same `standardise`."
+                    )
 
     # Figures
 
@@ -80,10 +88,10 @@ class Comparison:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """One record per result and score: `model, task, dataset, seed, score, value, stderr, n`.
+        """One record per result and score: `model, task, dataset, seed, score, value, stderr, n, unit`.
 
-        `value` and `stderr` are None where there is no figure (`failures` says why), `stderr` also where it is
-        undefined.
+        `unit` is `data`, or `channel sd` where channels were scored in units of their standard deviations. `value` and
+        `stderr` are None where there is no figure (`failures` says why), `stderr` also where it is undefined.
         """
         records = []
         for index, result in enumerate(self.results):
@@ -99,6 +107,7 @@ class Comparison:
                         "value": None if found is None else found.value,
                         "stderr": None if found is None or math.isnan(found.stderr) else found.stderr,
                         "n": 0 if found is None else found.n,
+                        "unit": result.unit,
                     }
                 )
         return records
@@ -311,7 +320,7 @@ class Comparison:
         """The records as a DataFrame, one line per result and score."""
         import pandas as pd
 
-        columns = ["model", "task", "dataset", "seed", "score", "value", "stderr", "n"]
+        columns = ["model", "task", "dataset", "seed", "score", "value", "stderr", "n", "unit"]
         return pd.DataFrame(self.records, columns=columns)
 
     def to_csv(self) -> str:
@@ -381,7 +390,8 @@ class Comparison:
         parts = []
         for (dataset, _, _, question), members in self._groups.items():
             header, rows, num_labels = render(Comparison(members, self.entries), TEXT, labels=("model",))
-            parts.append(f"{dataset}: {question}\n\n{tables.text_table(header, rows, num_left=num_labels)}")
+            text = f"{dataset}: {question}\n\n{tables.text_table(header, rows, num_left=num_labels)}"
+            parts.append(f"{text}\n\n{unit}" if (unit := members[0].unit_sentence) else text)
         return "\n\n".join(parts) + "\n\n± standard error; * best of its column"
 
     # Inside

@@ -15,6 +15,8 @@ from dynplat.errors import ArgumentError, StorageError
 
 #: Stands in `failures` for the whole model, in place of a score's id.
 WHOLE = ""
+#: Channels whose scales are named in a sentence.
+_SHOWN = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,8 @@ class Result:
         contributions: By score id, one number per held-out cell, row or series.
         failures: Reasons by score id; under an empty string the reason why the whole model has no scores.
         provenance: What is known about the fit: numbers, strings, lists, mappings.
+        scales: What values were divided by before they were scored, one number per channel; None where they were
+            scored in the unit of the data.
     """
 
     model: str
@@ -46,6 +50,7 @@ class Result:
     contributions: Mapping[str, Contributions] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    scales: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Freeze the mappings; refuse contributions that do not match the held-out cells."""
@@ -54,6 +59,8 @@ class Result:
                 f"`hidden` must be (series, time, channel) with {len(self.series)} series and {len(self.channels)} "
                 f"channels; got {self.hidden.shape}."
             )
+        if self.scales is not None and len(self.scales) != len(self.channels):
+            raise ArgumentError(f"`scales` must hold {len(self.channels)} numbers, one per channel; got {self.scales}.")
         for name, given in self.contributions.items():
             wanted = unit_positions(self.hidden, given.per)[0].shape
             if given.values.shape != wanted:
@@ -68,6 +75,21 @@ class Result:
     def group(self) -> tuple[str, str, int, str]:
         """What must agree for two results to be compared: dataset, task, seed and the question in words."""
         return (self.dataset, self.task, self.seed, self.question)
+
+    @property
+    def unit(self) -> str:
+        """Unit of the figures that have one: `data`, or `channel sd`."""
+        return "data" if self.scales is None else "channel sd"
+
+    @property
+    def unit_sentence(self) -> str:
+        """One sentence on the unit of the figures; an empty text where it is that of the data."""
+        if self.scales is None:
+            return ""
+        asked = np.flatnonzero(self.hidden.any(axis=(0, 1)))
+        shown = [f"{self.channels[index]} {self.scales[index]:.3g}" for index in asked]
+        more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+        return f"values in units of each channel's standard deviation ({', '.join(shown[:_SHOWN])}{more})"
 
     def reason(self, score: str) -> str:
         """Why there is no figure for a score; an empty string where there is one."""
@@ -92,6 +114,7 @@ class Result:
             },
             "failures": dict(self.failures),
             "provenance": dict(self.provenance),
+            "scales": None if self.scales is None else list(self.scales),
         }
 
     @classmethod
@@ -118,6 +141,7 @@ class Result:
                 contributions=contributions,
                 failures=stored["failures"],
                 provenance=stored["provenance"],
+                scales=None if stored["scales"] is None else tuple(float(scale) for scale in stored["scales"]),
             )
         except (ArgumentError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise StorageError(f"a stored result is damaged ({type(error).__name__}: {error}).") from error

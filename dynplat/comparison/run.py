@@ -11,6 +11,7 @@ import numpy as np
 
 from dynplat.comparison.comparison import Comparison
 from dynplat.comparison.result import WHOLE, Result
+from dynplat.comparison.scale import channel_scales, hides_several_channels, rescaled
 from dynplat.comparison.score import Score, default_scores
 from dynplat.comparison.scores.cells import Contributions, held_out, unit_positions
 from dynplat.errors import ArgumentError, DynplatError
@@ -37,6 +38,7 @@ def compare(
     level: float = 0.9,
     num_draws: int = NUM_DRAWS,
     seed: int = 0,
+    standardise: bool | None = None,
 ) -> Comparison:
     """Score models on the held-out cells of one task.
 
@@ -48,6 +50,9 @@ def compare(
         level: Level of the central intervals of the default scores.
         num_draws: Joint draws per prediction.
         seed: Seed of the predictions' draws; the same for every model.
+        standardise: Whether each channel is scored in units of its own standard deviation
+            (`dynplat.comparison.scale`); by default where cells of several channels are held out, whose unit would
+            otherwise decide whose errors count.
 
     Returns:
         The comparison. A model that cannot serve the task, or fails at it, is a row with its reason.
@@ -58,7 +63,10 @@ def compare(
     if not fits:
         raise ArgumentError("`fits` must name at least one model; got none.")
     chosen = chosen_scores(scores, level)
-    results = [evaluate(task, name, given, chosen, num_draws=num_draws, seed=seed) for name, given in fits.items()]
+    results = [
+        evaluate(task, name, given, chosen, num_draws=num_draws, seed=seed, standardise=standardise)
+        for name, given in fits.items()
+    ]
     return Comparison(tuple(results), tuple(score.entry for score in chosen))
 
 
@@ -91,11 +99,14 @@ def evaluate(
     *,
     num_draws: int,
     seed: int,
+    standardise: bool | None = None,
 ) -> Result:
     """Score one model on one task; see `compare`."""
     contributions: dict[str, Contributions] = {}
     failures: dict[str, str] = {}
     provenance: dict[str, Any] = {}
+    standardised = hides_several_channels(task.hidden) if standardise is None else standardise
+    scales = channel_scales(task) if standardised else None
     try:
         if isinstance(given, Exception):
             raise given
@@ -106,6 +117,8 @@ def evaluate(
             task.check(given.model)
             prediction = task.predict(given, num_draws=num_draws, seed=seed)
         truth, hidden = held_out(prediction, task.truth, task.hidden)
+        if scales is not None:
+            prediction, truth = rescaled(prediction, scales), truth / scales
     except Exception as error:
         failures[WHOLE] = explain(error, f"{name} on {task.name}")
     else:
@@ -128,6 +141,7 @@ def evaluate(
         contributions=contributions,
         failures=failures,
         provenance=provenance,
+        scales=None if scales is None else tuple(scales.tolist()),
     )
 
 

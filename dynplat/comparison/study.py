@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _FORMAT = "dynplat result"
-_VERSION = 1
+_VERSION = 2
 
 #: `(model, data, *, seed) -> Posterior`: the inference with its options already chosen.
 Fit = Callable[..., Any]
@@ -49,6 +49,7 @@ class Study:
         num_draws: Joint draws per prediction.
         seed: Seed of fits and of predictions' draws; by default that of each task.
         store: Folder in which each finished result is kept; None keeps nothing.
+        standardise: As in `dynplat.comparison.compare`.
     """
 
     tasks: Sequence[AbstractTask]
@@ -59,6 +60,7 @@ class Study:
     num_draws: int = NUM_DRAWS
     seed: int | None = None
     store: Path | None = None
+    standardise: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse a study of nothing."""
@@ -94,6 +96,7 @@ class Study:
             "inference": self.inference,
             "inference_options": dict(self.options),
             "num_draws": self.num_draws,
+            "standardise": self.standardise,
         }
         try:
             text = canonical(content)
@@ -205,7 +208,15 @@ def _computed(study: Study, fit: Fit, task: AbstractTask, name: str, model: Abst
         given = fit(model, task.train, seed=study.seed_of(task))
     except Exception as error:
         given = error
-    return evaluate(task, name, given, study.scores, num_draws=study.num_draws, seed=study.seed_of(task))
+    return evaluate(
+        task,
+        name,
+        given,
+        study.scores,
+        num_draws=study.num_draws,
+        seed=study.seed_of(task),
+        standardise=study.standardise,
+    )
 
 
 def _stored(

@@ -10,12 +10,13 @@ from dynplat.errors import ArgumentError, DynplatError, InferenceError, PluginEr
 from dynplat.records import ScoreEntry
 
 IDS = ["rmse", "mae", "crps", "log-score", "energy-score", "interval-score-90", "coverage-90", "width-90"]
-KEYS = ["model", "task", "dataset", "seed", "score", "value", "stderr", "n"]
+KEYS = ["model", "task", "dataset", "seed", "score", "value", "stderr", "n", "unit"]
 
 
 @pytest.fixture
 def comparison(array_task, fakes):
-    return compare(array_task, {"good": fakes.Guess(), "shifted": fakes.Guess(shift=3.0)}, num_draws=60, seed=1)
+    fits = {"good": fakes.Guess(), "shifted": fakes.Guess(shift=3.0)}
+    return compare(array_task, fits, num_draws=60, seed=1, standardise=False)
 
 
 def test_records_carry_the_keys_of_the_command_line(comparison, array_task):
@@ -40,7 +41,8 @@ def test_figures_equal_those_computed_by_hand(comparison, array_task, fakes):
 
 
 def test_comparison_is_the_same_every_time(comparison, array_task, fakes):
-    again = compare(array_task, {"good": fakes.Guess(), "shifted": fakes.Guess(shift=3.0)}, num_draws=60, seed=1)
+    fits = {"good": fakes.Guess(), "shifted": fakes.Guess(shift=3.0)}
+    again = compare(array_task, fits, num_draws=60, seed=1, standardise=False)
     assert again.to_json() == comparison.to_json()
     assert repr(again) == repr(comparison)
 
@@ -107,7 +109,8 @@ def test_equal_figures_are_best_together_and_alone_not_at_all(array_task, fakes)
 
 def test_methods_say_what_is_exact(comparison, array_task, prediction_from):
     rng = np.random.default_rng(0)
-    drawn = compare(array_task, {"drawn": prediction_from(rng.normal(size=(40, *array_task.hidden.shape)))})
+    draws = rng.normal(size=(40, *array_task.hidden.shape))
+    drawn = compare(array_task, {"drawn": prediction_from(draws)}, standardise=False)
     said = comparison.merge(drawn).methods().set_index(["model", "score"])
     assert said.loc[("good", "crps"), "value"] == "exact, Gaussian"
     assert said.loc[("good", "coverage-90"), "value"] == "exact quantiles"
@@ -207,7 +210,7 @@ def test_infinite_log_score_stays_infinite(array_task, prediction_from):
 
 
 def test_level_renames_the_interval_scores(array_task, fakes):
-    comparison = compare(array_task, {"good": fakes.Guess()}, level=0.5, num_draws=20)
+    comparison = compare(array_task, {"good": fakes.Guess()}, level=0.5, num_draws=20, standardise=False)
     assert comparison.scores[-3:] == ("interval-score-50", "coverage-50", "width-50")
     widths = next(r["value"] for r in comparison.records if r["score"] == "width-50")
     assert widths == pytest.approx(2 * 0.6744897501960817)
@@ -305,7 +308,7 @@ DAMAGES = {
     "cut short": (lambda text: text[: len(text) // 2], "not a whole JSON file"),
     "altered": (lambda text: text.replace('"seed": 0', '"seed": 1', 1), "does not match its SHA-256"),
     "another kind": (lambda text: json.dumps({"format": "something"}), "not a dynplat comparison"),
-    "another version": (lambda text: text.replace('"version": 1', '"version": 99'), "version 99 of the format"),
+    "another version": (lambda text: text.replace('"version": 2', '"version": 99'), "version 99 of the format"),
 }
 
 

@@ -11,8 +11,8 @@ doi:10.1198/016214506000001437). What is scored together:
   marginals are right and whose dependence over time is wrong pays for it.
 
 Both take joint draws and use the fair estimator (Ferro 2014, doi:10.1002/qj.2270), in which a draw is never compared
-with itself. The norm adds channels as they are: where they have different units or very different scales, the largest
-scale decides, so bring them to one scale first (`Trajectories.transform` or one comparison per channel).
+with itself. The norm adds channels as they are: with different units the largest scale decides, so a comparison brings
+several channels to one scale first (`dynplat.comparison.scale`).
 
 All pairs of M draws cost M²; beyond a budget the pairs :math:`(x_i, x_{i+l})` are taken, indices modulo M, for lags l
 spread evenly over 1..M/2. Their mean has the same expectation.
