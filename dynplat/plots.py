@@ -62,7 +62,9 @@ def plot_prediction(
     if title or note:
         figure.suptitle(f"{title}{note}")
     if shown:
-        axes.ravel()[0].legend(loc="best", fontsize="small", framealpha=0.9)
+        # Outside the panels: a picture full of points has no free corner.
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize="small", frameon=False)
     return figure
 
 

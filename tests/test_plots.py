@@ -40,6 +40,14 @@ def test_a_forecast_of_a_long_series_takes_a_good_part_of_the_picture(long):
     assert observed.get_xdata()[-1] == 599
 
 
+def test_the_legend_covers_no_panel(long):
+    figure = plot_prediction(long.data, dp.impute(long))
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["90 % interval", "observed", "filled"]
+    assert not any(axis.get_window_extent().overlaps(legend.get_window_extent()) for axis in figure.axes)
+
+
 def test_a_long_series_with_holes_has_a_second_look_at_most_of_them(long):
     figure = plot_prediction(long.data, dp.impute(long))
     assert len(figure.axes) == 2
