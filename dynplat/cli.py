@@ -1,4 +1,7 @@
-"""The edge on the command line. Commands are thin: they parse, call `dynplat.api` or `dynplat.jobs`, and print.
+"""The edge on the command line. Commands are thin: they parse, call `dynplat.api` or a job, and print.
+
+What several commands ask in the same way (where the data are, how a model is fitted, what is written) is a frozen
+dataclass; `_grouped` turns a parameter of such a type into the options that make it up.
 
 Errors that dynplat raises on purpose print one message without a traceback and end with exit code 2; nothing partial is
 left behind. Results go to standard output, progress and notes to standard error, so that `--json` can be piped.
@@ -6,6 +9,8 @@ left behind. Results go to standard output, progress and notes to standard error
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import sys
 import warnings
@@ -16,6 +21,8 @@ from typing import Annotated, Any
 import typer
 
 from dynplat.errors import ArgumentError, DynplatError
+from dynplat.jobs.output import Output
+from dynplat.jobs.question import Method, Question, Source
 
 app = typer.Typer(
     name="dynplat",
@@ -45,6 +52,62 @@ InferenceOptions = Annotated[
 Level = Annotated[float, typer.Option("--level", help="Level of the intervals, between 0 and 1.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes.")]
+Out = Annotated[Path, typer.Option("--out", help="Table to write: .csv, .tsv, .csv.gz or .parquet.")]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Picture to write.")]
+
+#: Type of a parameter -> the function whose parameters are its options.
+_GROUPS: dict[type, Callable[..., Any]] = {}
+
+
+def _grouped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Replace each parameter whose type is a group by the options of the group, where it stands; typer reads these."""
+    own = inspect.signature(function, eval_str=True).parameters
+    groups = {name: _GROUPS[p.annotation] for name, p in own.items() if p.annotation in _GROUPS}
+    names = {name: tuple(inspect.signature(group).parameters) for name, group in groups.items()}
+
+    @functools.wraps(function)
+    def run(**given: Any) -> Any:
+        for name, group in groups.items():
+            given[name] = group(**{option: given.pop(option) for option in names[name]})
+        return function(**given)
+
+    options = [
+        option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in own.items()
+        for option in (inspect.signature(groups[name]).parameters.values() if name in groups else (parameter,))
+    ]
+    run.__signature__ = inspect.Signature(options)  # pyright: ignore[reportAttributeAccessIssue]
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run
+
+
+def _group(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Make what `build` returns a group: its parameters are the options."""
+    grouped = _grouped(build)
+    _GROUPS[inspect.signature(build, eval_str=True).return_annotation] = grouped
+    return grouped
+
+
+@_group
+def _source(source: Input, time: Time = None, id: Id = None, columns: Columns = None) -> Source:
+    return Source(source, time, id, _names(columns))
+
+
+@_group
+def _method(inference: Inference = "map", inference_option: InferenceOptions = None, seed: Seed = 0) -> Method:
+    return Method(inference, _options(inference_option), seed)
+
+
+@_group
+def _question(
+    *, source: Source, model: Model = "filtering/structural", option: Options = None, method: Method
+) -> Question:
+    return Question(source, model, _options(option), method)
+
+
+@_group
+def _output(out: Out, plot: Plot = None, level: Level = 0.9) -> Output:
+    return Output(out, plot, level)
 
 
 def main() -> None:
@@ -159,38 +222,18 @@ def describe(
 
 
 @app.command()
+@_grouped
 def fit(
-    source: Input,
-    model: Model = "filtering/structural",
-    option: Options = None,
-    inference: Inference = "map",
-    inference_option: InferenceOptions = None,
-    time: Time = None,
-    id: Id = None,
-    columns: Columns = None,
-    seed: Seed = 0,
+    question: Question,
     save: Annotated[Path | None, typer.Option("--save", help="Save the fit to this NetCDF file.")] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Fit a model and print its parameters."""
-    from dynplat import jobs
+    from dynplat.jobs.fit import fit_job
 
     with _progress(quiet or as_json) as observers:
-        result = jobs.fit_job(
-            source,
-            model=model,
-            options=_options(option),
-            inference=inference,
-            inference_options=_options(inference_option),
-            time=time,
-            id=id,
-            columns=_names(columns),
-            seed=seed,
-            save=save,
-            command=_command(),
-            observers=observers,
-        )
+        result = fit_job(question, save=save, command=_command(), observers=observers)
     if as_json:
         _print_json(result.record)
         return
@@ -200,88 +243,39 @@ def fit(
 
 
 @app.command()
-def impute(
-    source: Input,
-    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv, .tsv, .csv.gz or .parquet.")],
-    plot: Annotated[Path | None, typer.Option("--plot", help="Picture to write.")] = None,
-    model: Model = "filtering/structural",
-    option: Options = None,
-    inference: Inference = "map",
-    inference_option: InferenceOptions = None,
-    time: Time = None,
-    id: Id = None,
-    columns: Columns = None,
-    level: Level = 0.9,
-    seed: Seed = 0,
-    quiet: Quiet = False,
-) -> None:
+@_grouped
+def impute(question: Question, output: Output, quiet: Quiet = False) -> None:
     """Fill the holes of a table, with intervals for the values that would have been observed."""
-    from dynplat import jobs
+    from dynplat.jobs.impute import impute_job
 
     with _progress(quiet) as observers:
-        result = jobs.impute_job(
-            source,
-            out=out,
-            plot=plot,
-            model=model,
-            options=_options(option),
-            inference=inference,
-            inference_options=_options(inference_option),
-            time=time,
-            id=id,
-            columns=_names(columns),
-            level=level,
-            seed=seed,
-            observers=observers,
-        )
+        result = impute_job(question, output, observers=observers)
     _print_notes(result.notes, quiet)
     typer.echo(result.sentence)
 
 
 @app.command()
+@_grouped
 def forecast(
-    source: Input,
-    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv, .tsv, .csv.gz or .parquet.")],
+    question: Question,
+    output: Output,
     horizon: Annotated[int, typer.Option("--horizon", help="Number of rows ahead, at the median step.")] = 12,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Picture to write.")] = None,
-    model: Model = "filtering/structural",
-    option: Options = None,
-    inference: Inference = "map",
-    inference_option: InferenceOptions = None,
-    time: Time = None,
-    id: Id = None,
-    columns: Columns = None,
-    level: Level = 0.9,
-    seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Forecast the rows after the end of each series, with intervals for the values that will be observed."""
-    from dynplat import jobs
+    from dynplat.jobs.forecast import forecast_job
 
     with _progress(quiet) as observers:
-        result = jobs.forecast_job(
-            source,
-            out=out,
-            horizon=horizon,
-            plot=plot,
-            model=model,
-            options=_options(option),
-            inference=inference,
-            inference_options=_options(inference_option),
-            time=time,
-            id=id,
-            columns=_names(columns),
-            level=level,
-            seed=seed,
-            observers=observers,
-        )
+        result = forecast_job(question, output, horizon=horizon, observers=observers)
     _print_notes(result.notes, quiet)
     typer.echo(result.sentence)
 
 
 @app.command()
+@_grouped
 def compare(
-    source: Input,
+    source: Source,
+    method: Method,
     models: Annotated[str, typer.Option("--models", help="Model ids, separated by commas.")],
     task: Annotated[str, typer.Option("--task", help="imputation or forecast.")] = "imputation",
     fraction: Annotated[float, typer.Option("--fraction", help="Share of the observed cells (or rows) to hide.")] = 0.3,
@@ -290,12 +284,6 @@ def compare(
     scores: Annotated[
         str | None, typer.Option("--scores", help="Score ids, separated by commas; default: all.")
     ] = None,
-    inference: Inference = "map",
-    inference_option: InferenceOptions = None,
-    time: Time = None,
-    id: Id = None,
-    columns: Columns = None,
-    seed: Seed = 0,
     store: Annotated[
         Path | None, typer.Option("--store", help="Folder of finished results; a rerun picks up where it stopped.")
     ] = None,
@@ -304,23 +292,18 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Compare models on the same held-out cells."""
-    from dynplat import jobs
+    from dynplat.jobs.compare import compare_job
 
     with _progress(quiet or as_json) as observers:
-        comparison = jobs.compare_job(
+        comparison = compare_job(
             source,
-            models=_names(models) or (),
+            _names(models) or (),
+            method,
             task=task,
             fraction=fraction,
             pattern=pattern,
             horizon=horizon,
             scores=_names(scores),
-            inference=inference,
-            inference_options=_options(inference_option),
-            time=time,
-            id=id,
-            columns=_names(columns),
-            seed=seed,
             store=store,
             out=out,
             observers=observers,
@@ -343,9 +326,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Run the conformance kit on a model or on all models of a plugin; exit code 1 when a check fails."""
-    from dynplat import jobs
+    from dynplat.jobs.check import check_job
 
-    report = jobs.check_job(component, options=_options(option), seed=seed, slow=slow)
+    report = check_job(component, options=_options(option), seed=seed, slow=slow)
     if as_json:
         _print_json(report.to_dict())
     else:

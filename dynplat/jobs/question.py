@@ -1,0 +1,153 @@
+"""What a command asks: which model, fitted how, to which table. All jobs that fit one model begin alike."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynplat import api
+from dynplat.errors import ArgumentError, DataError
+
+if TYPE_CHECKING:
+    from dynplat.data import Table
+    from dynplat.model import AbstractModel
+    from dynplat.observer import Observer
+    from dynplat.posterior import Posterior
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the data are.
+
+    Args:
+        name: A file, or the name of a data set of the catalogue.
+        time: Column of times of a file; found when None.
+        id: Column that names the series of a file.
+        columns: Value columns; all numbers when None.
+    """
+
+    name: str
+    time: str | None = None
+    id: str | None = None
+    columns: tuple[str, ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """The name without its folder."""
+        return Path(self.name).name
+
+    def load(self) -> Table:
+        """Read the file, or the data set, as a table that can be given back filled.
+
+        Raises:
+            DataError: Neither a file nor a known name, or a file that cannot be understood.
+            ArgumentError: Columns are named for a data set of the catalogue, or it holds no trajectories.
+        """
+        from dynplat.data import Trajectories, read_table
+
+        if os.path.exists(self.name):
+            return read_table(self.name, time=self.time, id=self.id, columns=self.columns)
+        known = {entry.id for entry in api.list_datasets()}
+        if self.name not in known:
+            if Path(self.name).suffix:
+                raise DataError(
+                    "no such file.", source=self.name, hint="Check the path, or see the names in `dynplat datasets`."
+                )
+            api.load_dataset(self.name)  # an unknown name: the host names near ones, and plugins that failed
+        if self.time is not None or self.id is not None:
+            raise ArgumentError(
+                "`--time` and `--id` name columns of a file; a data set of the catalogue needs neither."
+            )
+        data = api.load_dataset(self.name)
+        if not isinstance(data, Trajectories):
+            raise ArgumentError(f"{self.name!r} holds {type(data).__name__}; this command takes trajectories.")
+        return read_table(data, columns=self.columns)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a model is fitted.
+
+    Args:
+        inference: Id of the inference.
+        options: Its options.
+        seed: Seed of everything random, in the fit and after it.
+    """
+
+    inference: str = "map"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Question:
+    """One model, fitted to one table.
+
+    Args:
+        source: Where the data are.
+        model: Id of the model.
+        options: Its options.
+        method: How it is fitted.
+    """
+
+    source: Source
+    model: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    method: Method = field(default_factory=Method)
+
+    def open(self, *needs: str, purpose: str = "this request") -> Opened:
+        """Build the model and read the table.
+
+        Args:
+            needs: Capabilities that the job needs beside those of the inference.
+            purpose: What the job is, for the message of a refusal.
+
+        Raises:
+            DynplatError: The model or the table cannot be had, or the model does not declare what the job needs.
+        """
+        model = api.load_model(self.model, **self.options)
+        table = self.source.load()
+        if needs:
+            api.check(model, table.trajectories, needs, purpose=purpose)
+        return Opened(self, model, table)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A question whose model and table are at hand.
+
+    Args:
+        question: The question.
+        model: The model.
+        table: The table.
+    """
+
+    question: Question
+    model: AbstractModel
+    table: Table
+
+    def fit(self, observers: Iterable[Observer]) -> Posterior:
+        """Fit the model; what the inference warns of is among `notes`, which the commands print."""
+        from dynplat.inference import InferenceWarning
+
+        method = self.question.method
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InferenceWarning)
+            return api.fit(
+                self.model,
+                self.table.trajectories,
+                method.inference,
+                seed=method.seed,
+                observers=observers,
+                **method.options,
+            )
+
+    def notes(self, posterior: Posterior) -> list[str]:
+        """Say what the user should know of the table and of the fit."""
+        from dynplat.jobs.notes import notes_on
+
+        return [*notes_on(self.table), *posterior.provenance["extra"].get("notes", [])]
