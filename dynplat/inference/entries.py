@@ -20,7 +20,7 @@ ENTRIES: tuple[InferenceEntry, ...] = (
     ),
     InferenceEntry(
         id="map",
-        summary="Mode of the posterior density of the natural parameters, with standard errors",
+        summary="Mode of the posterior density, with standard errors",
         location="dynplat.inference.map:run",
         needs=("prior", "likelihood", "gradients"),
     ),

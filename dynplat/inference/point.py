@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,9 +34,13 @@ def run_point(
     restarts: int,
     max_steps: int,
     errors: bool,
+    options: Mapping[str, Any] | None = None,
 ) -> Posterior:
-    """Find the mode of an objective and report it as a posterior of one draw. See `mle.run` and `map.run`."""
-    options = {"restarts": restarts, "max_steps": max_steps, "errors": errors}
+    """Find the mode of an objective and report it as a posterior of one draw. See `mle.run` and `map.run`.
+
+    `options` are those of the method that are not arguments here; they are kept with the result.
+    """
+    options = {"restarts": restarts, "max_steps": max_steps, "errors": errors, **(options or {})}
     with opened(
         method,
         model,
@@ -61,8 +65,12 @@ def run_point(
             )
         if not mode.converged:
             warn(unconverged(method, mode), fit.notes)
-        sites, log_prior, _ = fit.density.evaluate(mode.vector[None])
-        log_likelihood = mode.value - (float(log_prior[0]) if objective.prior else 0.0)
+        sites, log_prior, log_jacobian = fit.density.evaluate(mode.vector[None])
+        log_likelihood = mode.value
+        if objective.prior:
+            log_likelihood -= float(log_prior[0])
+        if objective.jacobian:
+            log_likelihood -= float(log_jacobian[0])
         return fit.finish(
             sites,
             fit.density.infos,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.stats import cauchy, halfnorm, norm
+from scipy.stats import cauchy, halfnorm, norm, uniform
 
 from dynplat.arrays import to_numpy
 from dynplat.data import Trajectories
@@ -41,21 +41,47 @@ def test_mle_equals_the_closed_form(models, noise, language):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_map_maximises_the_density_of_the_natural_parameters(models, noise, language):
-    """The same mode as an independent search with SciPy's densities, without any Jacobian."""
+@pytest.mark.parametrize("jacobian", [True, False], ids=["unconstrained", "natural"])
+def test_map_maximises_the_density_on_the_scale_asked_for(models, noise, language, jacobian):
+    """The same mode as an independent search with SciPy's densities and the Jacobians of sigmoid and exponential."""
     series, seen = noise.values[0, :, 0], noise.mask[0, :, 0]
     before = np.concatenate([[0.0], series[:-1]])
 
     def loss(theta):
         slope, scale, loc = theta
         fit = norm(loc + slope * before, scale).logpdf(series)[seen].sum()
-        return -(fit + halfnorm(scale=2).logpdf(scale) + cauchy(0, 3).logpdf(loc))
+        prior = uniform(-1, 2).logpdf(slope) + halfnorm(scale=2).logpdf(scale) + cauchy(0, 3).logpdf(loc)
+        share = (1 + slope) / 2
+        return -(fit + prior + jacobian * (np.log(2 * share * (1 - share)) + np.log(scale)))
 
     reference = minimize(loss, [0.1, 1.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}).x
-    posterior = map.run(models["autoregression"], noise, seed=0, language=language)
+    posterior = map.run(models["autoregression"], noise, seed=0, language=language, jacobian=jacobian)
     found = [value(posterior, name) for name in ("slope", "scale", "loc")]
     assert found == pytest.approx(reference, rel=1e-6)
-    assert extra(posterior)["objective"] == pytest.approx(-loss(reference) - np.log(2), rel=1e-9)
+    assert extra(posterior)["objective"] == pytest.approx(-loss(reference), rel=1e-9)
+    assert extra(posterior)["log_likelihood"] == pytest.approx(posterior.log_likelihood, rel=1e-9)
+    assert extra(posterior)["options"]["jacobian"] is jacobian
+
+
+def test_map_lies_at_the_mode_of_laplace_by_default(models, noise):
+    posterior = map.run(models["autoregression"], noise, seed=0, language="pyro")
+    approximation = laplace.run(models["autoregression"], noise, seed=0, language="pyro", num_draws=200)
+    for name, at in extra(approximation)["mode"].items():
+        assert value(posterior, name) == pytest.approx(np.asarray(at).item(), rel=1e-9)
+
+
+@pytest.mark.parametrize(("jacobian", "expected"), [(True, 1.0), (False, np.exp(-(1.5**2)))], ids=["True", "False"])
+def test_a_scale_that_the_data_leave_open_lies_at_the_mode_of_its_prior(build, jacobian, expected):
+    """LogNormal(0, 1.5^2) by itself: its median, or m exp(-w^2), at a tenth of it."""
+
+    def write(pp):
+        pp.sample("scale", pp.dist.LogNormal(0.0, 1.5))
+
+    data = Trajectories.from_arrays(np.arange(2.0), np.full(2, np.nan))
+    model = build(write, lambda s: (0.0 * s["scale"][..., None], s["scale"][..., None]))
+    posterior = map.run(model, data, seed=0, language="pyro", jacobian=jacobian)
+    assert value(posterior, "scale") == pytest.approx(expected, rel=1e-6)
+    assert posterior.standard_errors["scale"] == pytest.approx(1.5 * expected, rel=1e-5)
 
 
 def test_map_and_its_errors_are_exact_for_a_normal_posterior(models, noise):
