@@ -169,13 +169,11 @@ def test_forecast_continues_each_series(stations, tmp_path, monkeypatch, capsys)
     assert "Wrote 10 forecast rows" in capsys.readouterr().out
     table = pd.read_csv(out)
     assert len(table) == 10
-    assert {"mean", "sd", "lower_90", "upper_90"} <= set(table.columns)
+    assert list(table.columns) == ["station", "when", "channel", "mean", "sd", "lower_90", "upper_90"]
+    assert table["when"].str.fullmatch(r"2021-\d\d-\d\d").all()
     seen = pd.read_csv(stations)
-    for station, rows in table.groupby("station" if "station" in table else "series"):
-        assert (
-            pd.to_datetime(rows["time" if "time" in rows else "when"]).min()
-            > pd.to_datetime(seen["when"][seen["station"] == station]).max()
-        )
+    for station, rows in table.groupby("station"):
+        assert pd.to_datetime(rows["when"]).min() > pd.to_datetime(seen["when"][seen["station"] == station]).max()
         assert (np.diff(rows["sd"]) > 0).all()
 
 
@@ -188,11 +186,11 @@ def test_forecast_writes_times_and_numbers_as_its_source_does(tmp_path, monkeypa
     assert "Wrote 2 forecast rows" in printed.out  # none for a column in which nothing was observed
     assert "'b': nothing observed" in printed.err
     text = out.read_bytes()
-    assert text.startswith(b"\xef\xbb\xbfseries;time;channel;mean;sd;lower_90;upper_90\r\n")
-    table = pd.read_csv(out, sep=";", decimal=",", encoding="utf-8-sig", dtype={"time": str})
-    assert table["time"].tolist() == ["2020", "2021"]
+    assert text.startswith(b"\xef\xbb\xbfyear;channel;mean;sd;lower_90;upper_90\r\n")
+    table = pd.read_csv(out, sep=";", decimal=",", encoding="utf-8-sig", dtype={"year": str})
+    assert table["year"].tolist() == ["2020", "2021"]
     assert table["mean"].between(5, 6).all()
-    assert all(len(cell.split(",")[-1]) <= 5 for cell in text.decode().splitlines()[1].split(";")[3:])
+    assert all(len(cell.split(",")[-1]) <= 5 for cell in text.decode().splitlines()[1].split(";")[2:])
 
 
 def test_forecast_writes_dates_in_their_time_zone(tmp_path, monkeypatch):
@@ -200,7 +198,44 @@ def test_forecast_writes_dates_in_their_time_zone(tmp_path, monkeypatch):
     hours = pd.date_range("2024-03-01 20:00", periods=30, freq="h", tz="Asia/Tokyo")
     pd.DataFrame({"when": hours, "a": np.random.default_rng(0).normal(size=30)}).to_csv(source, index=False)
     assert run(monkeypatch, "forecast", source, "--horizon", "2", "--out", out, *QUICK) == 0
-    assert pd.read_csv(out)["time"].tolist() == ["2024-03-03 02:00:00+09:00", "2024-03-03 03:00:00+09:00"]
+    assert pd.read_csv(out)["when"].tolist() == ["2024-03-03 02:00:00+09:00", "2024-03-03 03:00:00+09:00"]
+
+
+def test_forecast_writes_dates_and_decimals_as_its_source_does(tmp_path, monkeypatch):
+    source, out = tmp_path / "own.csv", tmp_path / "ahead.csv"
+    days = pd.date_range("2024-01-30", periods=30, freq="D")
+    values = np.random.default_rng(0).normal(size=30)
+    pd.DataFrame({"Tag": days.strftime("%d.%m.%Y"), "Ort": "007", "a": values}).to_csv(source, index=False)
+    assert run(monkeypatch, "forecast", source, "--id", "Ort", "--horizon", "3", "--out", out, *QUICK) == 0
+    table = pd.read_csv(out, dtype=str)
+    assert table["Tag"].tolist() == ["29.02.2024", "01.03.2024", "02.03.2024"]
+    assert table["Ort"].tolist() == ["007"] * 3
+    pd.DataFrame({"s": np.round(np.arange(30) / 10, 1), "a": values}).to_csv(source, index=False)
+    assert run(monkeypatch, "forecast", source, "--time", "s", "--horizon", "3", "--out", out, *QUICK) == 0
+    assert pd.read_csv(out, dtype=str)["s"].tolist() == ["3.0", "3.1", "3.2"]
+
+
+def test_forecast_keeps_the_types_of_a_typed_source(tmp_path, monkeypatch):
+    source, out = tmp_path / "typed.parquet", tmp_path / "ahead.parquet"
+    hours = pd.date_range("2024-03-01", periods=30, freq="h")
+    values = np.random.default_rng(0).normal(size=60)
+    pd.DataFrame({"when": hours.repeat(2), "id": [3, 12] * 30, "a": values}).to_parquet(source, index=False)
+    arguments = ["--id", "id", "--horizon", "1", *QUICK]
+    assert run(monkeypatch, "forecast", source, "--out", out, *arguments) == 0
+    table = pd.read_parquet(out)
+    assert table["id"].tolist() == [3, 12]
+    assert table["when"].tolist() == [pd.Timestamp("2024-03-02 06:00")] * 2
+    assert run(monkeypatch, "forecast", source, "--out", tmp_path / "ahead.csv", *arguments) == 0
+    assert pd.read_csv(tmp_path / "ahead.csv", dtype=str)["when"].tolist() == ["2024-03-02T06:00:00"] * 2
+
+
+def test_forecast_refuses_a_source_whose_columns_bear_its_own_names(tmp_path, monkeypatch, capsys):
+    source, out = tmp_path / "taken.csv", tmp_path / "ahead.csv"
+    pd.DataFrame({"t": range(9), "sd": "x", "a": range(9)}).to_csv(source, index=False)
+    monkeypatch.setattr("dynplat.api.fit", lambda *_, **__: pytest.fail("the fit must not start"))
+    assert run(monkeypatch, "forecast", source, "--id", "sd", "--out", out, *QUICK) == 2
+    assert "`--id` is the column 'sd'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_fit_prints_json(monkeypatch, capsys, tmp_path):

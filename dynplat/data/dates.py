@@ -16,27 +16,22 @@ import numpy as np
 
 from dynplat.data.clock import fit_resolution
 
-_MONTHS = {
-    name: number
-    for number, names in enumerate(
-        (
-            ("jan", "january"),
-            ("feb", "february"),
-            ("mar", "march"),
-            ("apr", "april"),
-            ("may",),
-            ("jun", "june"),
-            ("jul", "july"),
-            ("aug", "august"),
-            ("sep", "sept", "september"),
-            ("oct", "october"),
-            ("nov", "november"),
-            ("dec", "december"),
-        ),
-        start=1,
-    )
-    for name in names
-}
+#: Names of the months, from short to full.
+MONTH_NAMES = (
+    ("jan", "january"),
+    ("feb", "february"),
+    ("mar", "march"),
+    ("apr", "april"),
+    ("may",),
+    ("jun", "june"),
+    ("jul", "july"),
+    ("aug", "august"),
+    ("sep", "sept", "september"),
+    ("oct", "october"),
+    ("nov", "november"),
+    ("dec", "december"),
+)
+_MONTHS = {name: number for number, names in enumerate(MONTH_NAMES, start=1) for name in names}
 _CLOCK = (
     r"(?:(?:[T ]\s*|,\s*)(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?P<zone>Z|UTC|[+-]\d{2}:?\d{2}|[+-]\d{2})?)?$"
@@ -78,6 +73,11 @@ def looks_like_date(text: str) -> bool:
     """Return True if a text has the form of a date (it may still be ambiguous)."""
     text = text.strip()
     return any(form.match(text) for form in (_YEAR_FIRST, _YEAR_LAST, _DAY_NAME, _NAME_DAY))
+
+
+def date_matches(text: str) -> list[re.Match[str]]:
+    """Return how a text matches the forms of dates; groups are the parts, `first` and `other` day and month."""
+    return [match for form in (_YEAR_FIRST, _YEAR_LAST, _DAY_NAME, _NAME_DAY) if (match := form.match(text))]
 
 
 def parse_dates(texts: Sequence[str], date_format: str | None = None) -> Dates:
@@ -190,10 +190,11 @@ def _moment(match: re.Match[str], month: int, day: int) -> _Moment | None:
         hour = hour % 12 + (12 if match["half"][0] in "pP" else 0)
     fraction = f".{match['fraction']}" if match["fraction"] else ""
     clock = f"T{hour:02d}:{match['minute'] or '00'}:{match['second'] or '00'}{fraction}"
-    return _Moment(f"{match['year']}-{month:02d}-{day:02d}{clock}", _offset(match["zone"]))
+    return _Moment(f"{match['year']}-{month:02d}-{day:02d}{clock}", offset_of(match["zone"]))
 
 
-def _offset(zone: str | None) -> int | None:
+def offset_of(zone: str | None) -> int | None:
+    """Read an offset from UTC, such as `+01:00` or `Z`, as minutes east; None where there is none."""
     if zone is None:
         return None
     if zone in ("Z", "UTC"):

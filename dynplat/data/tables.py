@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynplat.data.assemble import Origin
+from dynplat.data.date_style import write_dates_like
 from dynplat.data.delimited import Dialect, format_column, format_number, write_text_table
 from dynplat.data.files import as_cells, check_observed, from_store, table_to_long
 from dynplat.data.numbers import number_column
@@ -56,6 +57,39 @@ class Table:
     def dialect_for(self, path: str | os.PathLike[str]) -> Dialect:
         """How a text table at `path` is written so that it looks like this one: delimiter, decimal mark, encoding."""
         return _for_suffix(self._dialect or Dialect(), os.path.basename(path).lower())
+
+    def further_times(self, labels: np.ndarray, *, as_text: bool) -> Any:
+        """Return labels of times that are no rows as a column that continues the table's own.
+
+        Args:
+            labels: Numbers, or datetime64, in UTC where the data have a time zone.
+            as_text: Whether dates are to be texts: in the style of the table's where its cells are text in one style,
+                otherwise in ISO 8601. Numbers stay numbers, with no more decimals than they need.
+        """
+        import pandas as pd
+
+        data = self.trajectories
+        if not data.is_datetime:
+            return _shortest_numbers(data.times[data.rows], np.asarray(labels, dtype=np.float64))
+        if as_text and self._dialect is not None:
+            placed = self.row[:, 0] >= 0
+            own = data.labels[self.row[placed, 0], self.row[placed, 1]]
+            written = write_dates_like([str(cell) for cell in self.frame[self.time][placed]], own, np.asarray(labels))
+            if written is not None:
+                return written
+        dates = pd.DatetimeIndex(labels)
+        dates = dates.tz_localize("UTC").tz_convert(data.time_zone) if data.time_zone else dates
+        return as_cells(pd.Series(dates)) if as_text else dates
+
+    def further_ids(self, series: np.ndarray) -> np.ndarray:
+        """Return names of series as the column `id` holds them: of its own type where the cells are no text."""
+        if self._dialect is not None or self.id is None:
+            return series
+        placed = np.flatnonzero(self.row[:, 0] >= 0)
+        index, first = np.unique(self.row[placed, 0], return_index=True)
+        cells = self.frame[self.id].iloc[placed[first]]
+        own = {self.trajectories.series[i]: cell for i, cell in zip(index, cells, strict=True)}
+        return np.array([own[str(name)] for name in series], dtype=object)
 
     @property
     def holes(self) -> np.ndarray:
@@ -207,6 +241,18 @@ class Table:
         columns |= {name: pa.array(array, from_pandas=True) for name, array in extra.items()}
         # The notes of the source about its columns (dynplat's, pandas') are left behind: they may no longer hold.
         write_arrow(pa.table(columns), path)
+
+
+def _shortest_numbers(own: np.ndarray, further: np.ndarray) -> np.ndarray:
+    """Whole numbers as integers where all are whole; otherwise without the digits that only adding up steps made."""
+    both = np.concatenate([own, further])
+    if (both == np.round(both)).all() and (np.abs(both) < 2**53).all():
+        return further.astype(np.int64)
+    for decimals in range(16):
+        rounded = np.round(further, decimals)
+        if np.allclose(rounded, further, rtol=1e-12, atol=0.0):
+            return rounded
+    return further
 
 
 def _for_suffix(dialect: Dialect, name: str) -> Dialect:

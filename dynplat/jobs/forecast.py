@@ -12,11 +12,12 @@ from dynplat.jobs.output import Output, write_frame
 from dynplat.jobs.question import Question
 from dynplat.jobs.result import JobResult
 from dynplat.jobs.rounding import rounded
+from dynplat.posterior.prediction import interval_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dynplat.data import Trajectories
+    from dynplat.data import Table
     from dynplat.observer import Observer
     from dynplat.posterior import Prediction
 
@@ -31,9 +32,10 @@ def forecast_job(question: Question, output: Output, *, horizon: int, observers:
     opened = question.open("forecast", purpose="a forecast")
     table = opened.table
     data = table.trajectories
+    check_names(table, output.level)
     posterior = opened.fit(observers)
     prediction = forecast(posterior, horizon=horizon, num_draws=0, seed=question.method.seed)
-    frame = forecast_frame(data, prediction, output.level)
+    frame = forecast_frame(table, prediction, output.level, as_text=output.table.suffix.lower() != ".parquet")
     write_frame(frame, output.table, table.dialect_for(output.table))
     if output.plot is not None:
         from dynplat.plots import plot_prediction, save_figure
@@ -44,21 +46,38 @@ def forecast_job(question: Question, output: Output, *, horizon: int, observers:
     return JobResult(done, opened.notes(posterior), posterior, prediction)
 
 
-def forecast_frame(data: Trajectories, prediction: Prediction, level: float) -> pd.DataFrame:
-    """The long table of a forecast, its times as the data wrote theirs; columns never observed are left out."""
-    import pandas as pd
+def forecast_frame(table: Table, prediction: Prediction, level: float, *, as_text: bool) -> pd.DataFrame:
+    """The long table of a forecast under the names of its source; columns never observed are left out.
 
+    Args:
+        table: The source: its columns of times and of series lend their names and their ways of writing.
+        prediction: The forecast.
+        level: Level of the interval.
+        as_text: Whether the table will be text.
+    """
     frame = prediction.to_frame(levels=(level,))
+    data = table.trajectories
     observed = [name for c, name in enumerate(data.channels) if data.mask[:, :, c].any()]
     frame = frame.loc[frame["channel"].isin(observed)].reset_index(drop=True)
-    ahead = np.asarray(frame["time"])
-    if data.time_zone:
-        frame["time"] = pd.DatetimeIndex(ahead).tz_localize("UTC").tz_convert(data.time_zone)
-    elif not data.is_datetime:
-        both = np.concatenate([data.times[data.rows], ahead])
-        if (both == np.round(both)).all() and (np.abs(both) < 2**53).all():
-            frame["time"] = ahead.astype(np.int64)
     sd = np.array(frame["sd"])
-    for name in list(frame.columns)[list(frame.columns).index("mean") :]:
-        frame[name] = rounded(np.asarray(frame[name]), sd)
-    return frame
+    numbers = list(frame.columns)[list(frame.columns).index("mean") :]
+    columns = {} if table.id is None else {table.id: table.further_ids(frame["series"].to_numpy())}
+    columns[table.time] = table.further_times(frame["time"].to_numpy(), as_text=as_text)
+    columns["channel"] = frame["channel"]
+    columns |= {name: rounded(np.asarray(frame[name]), sd) for name in numbers}
+    return type(frame)(columns)
+
+
+def check_names(table: Table, level: float) -> None:
+    """Refuse a source whose column of times or series bears a name that the forecast's table needs.
+
+    Raises:
+        ArgumentError: The name is taken.
+    """
+    taken = ("channel", "mean", "sd", *interval_names(level))
+    for option, name in (("--time", table.time), ("--id", table.id)):
+        if name in taken:
+            raise ArgumentError(
+                f"`{option}` is the column {name!r}, and the table of a forecast has a column of this name "
+                f"({', '.join(taken)}). Rename it in {table.source}."
+            )

@@ -232,8 +232,9 @@ class Prediction:
         }
         for level in levels:
             lower, upper = self.interval(level)
-            columns[f"lower_{100 * level:g}"] = lower.values[series, time, channel]
-            columns[f"upper_{100 * level:g}"] = upper.values[series, time, channel]
+            names = interval_names(level)
+            columns[names[0]] = lower.values[series, time, channel]
+            columns[names[1]] = upper.values[series, time, channel]
         return pd.DataFrame(columns)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -278,3 +279,8 @@ class Prediction:
             raise ArgumentError(
                 f"`values` must broadcast to (series, time, channel) = {self.mean.shape}; got {values.shape}."
             ) from None
+
+
+def interval_names(level: float) -> tuple[str, str]:
+    """Names of the columns that hold the ends of an interval, `lower_90` and `upper_90` for 0.9."""
+    return f"lower_{100 * level:g}", f"upper_{100 * level:g}"

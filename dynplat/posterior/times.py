@@ -78,7 +78,9 @@ def query_future(data: Trajectories, horizon: int) -> Query:
     """
     if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
         raise ArgumentError(f"`horizon` must be a positive number of rows; got {horizon!r}.")
-    pooled = _positive_gaps(data.times[data.rows], np.nonzero(data.rows)[0])
+    # Dates are counted in whole ticks, so that steps of two hours stay steps of two hours.
+    counts = data.labels.astype(np.int64) if data.is_datetime else data.times
+    pooled = _positive_gaps(counts[data.rows], np.nonzero(data.rows)[0])
     times = np.empty((data.num_series, horizon))
     for index, length in enumerate(data.lengths):
         if length == 0:
@@ -88,13 +90,18 @@ def query_future(data: Trajectories, horizon: int) -> Query:
             )
         ahead = _calendar(data, index, int(length), int(horizon)) if data.is_datetime else None
         if ahead is None:
-            own = np.diff(data.times[index, :length])
+            own = np.diff(counts[index, :length])
             gaps = own[own > 0] if (own > 0).any() else pooled
             if gaps.size == 0:
                 raise ArgumentError(
                     "`horizon` counts steps, and no series has two rows that show a step. Give `times`."
                 )
-            ahead = data.times[index, length - 1] + float(np.median(gaps)) * np.arange(1, horizon + 1)
+            step = np.median(gaps)
+            if data.is_datetime:
+                steps = np.rint(step).astype(np.int64) * np.arange(1, horizon + 1)
+                ahead = data.clock.numbers((counts[index, length - 1] + steps).astype(data.labels.dtype))
+            else:
+                ahead = counts[index, length - 1] + step * np.arange(1, horizon + 1)
         times[index] = ahead
     return Query(times, np.ones(times.shape, dtype=bool))
 
