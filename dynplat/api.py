@@ -201,7 +201,7 @@ def fit(
     chosen = load_model(model) if isinstance(model, str) else model
     component = host.find("inference", inference)
     run = build_function(component)
-    given = check_options(f"inference {inference!r}", options_of(component), options)
+    given = check_options(inference, options_of(component), options)
     return run(
         chosen,
         data,

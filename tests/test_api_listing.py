@@ -225,3 +225,10 @@ def test_every_listed_component_of_the_core_can_be_described():
             described = dp.describe(component.id, kind=kind)
             assert described["reason"] == "", described
             assert described["options"] is not None
+
+
+def test_options_of_every_inference_and_dataset_have_types():
+    for kind in ("inference", "dataset"):
+        for component in dynplat.api.list_components(kind):
+            for name, option in dp.describe(component.entry.id, kind=kind)["options"].items():
+                assert option["type"] != "any value", (component.entry.id, name)

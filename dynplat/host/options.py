@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import numbers
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -159,7 +160,14 @@ def _fit_scalar(value: Any, kind: Any) -> Any:
 
 
 def _hints(owner: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(owner)
-    except Exception:  # annotations that exist for type checkers only: names are checked still, types are not
-        return {}
+    """Types by name; one that can't be read (it exists for type checkers only) leaves the others readable."""
+    found = {}
+    for part in reversed(owner.__mro__) if isinstance(owner, type) else (owner,):
+        module = sys.modules.get(part.__module__)
+        for name, annotation in inspect.get_annotations(part).items():
+            alone = types.SimpleNamespace(__annotations__={name: annotation})
+            try:
+                found |= typing.get_type_hints(alone, vars(module) if module else {})
+            except Exception:
+                found.pop(name, None)
+    return found

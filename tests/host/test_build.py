@@ -365,3 +365,12 @@ def test_annotations_that_cannot_be_read_leave_names_checked():
     assert check_options("x", options, {"size": "anything"}) == {"size": "anything"}
     with pytest.raises(ArgumentError, match=r"has no option 'sise'. Did you mean 'size'"):
         check_options("x", options, {"sise": 1})
+
+
+def test_an_annotation_that_cannot_be_read_leaves_the_types_of_others_checked():
+    def load(data: NoSuchType, size: int = 3): ...  # noqa: F821
+
+    options = function_options(load, without=("data",))
+    assert check_options("x", options, {"size": 4}) == {"size": 4}
+    with pytest.raises(ArgumentError, match="`size` of 'x' must be int; got 'many'"):
+        check_options("x", options, {"size": "many"})
