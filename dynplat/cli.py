@@ -22,7 +22,7 @@ import typer
 
 from dynplat.errors import ArgumentError, DynplatError
 from dynplat.jobs.output import Output
-from dynplat.jobs.question import Method, Question, Source
+from dynplat.jobs.question import Choice, Method, Question, Source
 
 app = typer.Typer(
     name="dynplat",
@@ -276,7 +276,15 @@ def forecast(
 def compare(
     source: Source,
     method: Method,
-    models: Annotated[str, typer.Option("--models", help="Model ids, separated by commas.")],
+    models: Annotated[str, typer.Option("--models", help="Model ids, or LABEL=ID, separated by commas.")],
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            help="Model option LABEL:NAME=VALUE, or NAME=VALUE for all models; a model without a label goes by its id; "
+            "may be repeated.",
+        ),
+    ] = None,
     task: Annotated[str, typer.Option("--task", help="imputation or forecast.")] = "imputation",
     fraction: Annotated[float, typer.Option("--fraction", help="Share of the observed cells (or rows) to hide.")] = 0.3,
     pattern: Annotated[str, typer.Option("--pattern", help="Imputation: values, blocks or rows.")] = "values",
@@ -295,9 +303,9 @@ def compare(
     from dynplat.jobs.compare import compare_job
 
     with _progress(quiet or as_json) as observers:
-        comparison = compare_job(
+        result = compare_job(
             source,
-            _names(models) or (),
+            _choices(models, option),
             method,
             task=task,
             fraction=fraction,
@@ -308,10 +316,7 @@ def compare(
             out=out,
             observers=observers,
         )
-    if as_json:
-        typer.echo(comparison.to_json())
-        return
-    typer.echo(str(comparison))
+    typer.echo(result.to_json() if as_json else str(result))
 
 
 # ---------------------------------------------------------------------------------------------- for plugin authors
@@ -376,6 +381,34 @@ def _options(texts: list[str] | None) -> dict[str, Any]:
             parsed = value
         options[name.strip().replace("-", "_")] = tuple(parsed) if isinstance(parsed, list) else parsed
     return options
+
+
+def _choices(models: str, options: list[str] | None) -> dict[str, Choice]:
+    """Read ID and LABEL=ID, and options for one label (LABEL:NAME=VALUE) or for all (NAME=VALUE)."""
+    ids: dict[str, str] = {}
+    for text in _names(models) or ():
+        first, equals, second = (part.strip() for part in text.partition("="))
+        label, model = (first, second) if equals else (first, first)
+        if not label or not model:
+            raise ArgumentError(f"`--models` takes ids, or LABEL=ID, separated by commas; got {text!r}.")
+        if label in ids:
+            raise ArgumentError(
+                f"`--models` names {label!r} twice. Give each a label of its own, as in a={model},b={model}."
+            )
+        ids[label] = model
+    shared: list[str] = []
+    own: dict[str, list[str]] = {label: [] for label in ids}
+    for text in options or []:
+        name, equals, value = text.partition("=")
+        # An id or a label may hold a colon, the name of an option does not.
+        label, colon, name = name.rpartition(":")
+        if not colon:
+            shared.append(text)
+        elif label.strip() not in own:
+            raise ArgumentError(f"`--option` {text!r} is for {label!r}; `--models` has {', '.join(own)}.")
+        else:
+            own[label.strip()].append(f"{name}{equals}{value}")
+    return {label: Choice(model, {**_options(shared), **_options(own[label])}) for label, model in ids.items()}
 
 
 def _command() -> str:

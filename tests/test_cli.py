@@ -301,6 +301,47 @@ def test_compare_prints_records(monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().out == first
 
 
+def test_compare_takes_options_of_each_model_and_one_model_twice(monkeypatch, capsys, tmp_path):
+    arguments = ["compare", "nile", "--scores", "rmse", "--inference-option", "restarts=0", "--seed", "0"]
+    arguments += ["--models", "own=filtering/local-level,filtering/sum,smooth=filtering/sum", "--store", tmp_path / "s"]
+    arguments += ["--option", 'smooth:components=["matern52", "mean"]', "--option", "per_series=false"]
+    arguments += ["--option", "own:per_series=true"]
+    assert run(monkeypatch, *arguments, "--json", "--out", tmp_path / "table.json") == 0
+    printed = capsys.readouterr().out
+    assert (tmp_path / "table.json").read_text() == printed
+    records = {record["model"]: record for record in json.loads(printed)}
+    assert list(records) == ["own", "filtering/sum", "smooth"]
+    assert [record["id"] for record in records.values()] == ["filtering/local-level", "filtering/sum", "filtering/sum"]
+    assert [record["options"]["per_series"] for record in records.values()] == [True, False, False]
+    assert records["smooth"]["options"]["components"] == ["matern52", "mean"]
+    assert records["filtering/sum"]["options"]["components"] == ["local-level"]
+    # The sum of a local level alone is the local level, and the one series has its own parameters either way.
+    assert records["filtering/sum"]["value"] == pytest.approx(records["own"]["value"], rel=1e-9)
+    assert records["smooth"]["value"] != pytest.approx(records["own"]["value"], rel=1e-3)
+    monkeypatch.setattr("dynplat.api.fit", lambda *_, **__: pytest.fail("finished work must not be done again"))
+    assert run(monkeypatch, *arguments) == 0
+    table = capsys.readouterr().out
+    assert "smooth: filtering/sum, per_series=False, components=('matern52', 'mean')" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "filtering/sum,filtering/sum"], "names 'filtering/sum' twice"),
+        (["--models", "a=filtering/sum,=filtering/sum"], "LABEL=ID"),
+        (["--models", "a=filtering/sum", "--option", "b:per_series=true"], "is for 'b'; `--models` has a"),
+        (["--models", "a=filtering/sum", "--option", "a:colour=red"], "colour"),
+        (["--models", "a=filtering/sum", "--option", "a:per_series"], "NAME=VALUE"),
+        (["--models", ","], "expected names"),
+    ],
+    ids=["twice", "no label", "unknown label", "unknown option", "no value", "none"],
+)
+def test_compare_refuses_models_and_options_that_do_not_fit(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr("dynplat.api.fit", lambda *_, **__: pytest.fail("the fit must not start"))
+    assert run(monkeypatch, "compare", "nile", *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_listings_and_descriptions(monkeypatch, capsys):
     for command, expected in (
         ("models", "filtering/structural"),

@@ -2,25 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynplat import api
 from dynplat.errors import ArgumentError
 from dynplat.jobs.output import check_target
-from dynplat.jobs.question import Method, Source
+from dynplat.jobs.question import Choice, Method, Source
 
 if TYPE_CHECKING:
     from dynplat.comparison import Comparison
     from dynplat.comparison.tasks import AbstractTask
     from dynplat.data import Trajectories
+    from dynplat.model import AbstractModel
     from dynplat.observer import Observer
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """A comparison as the command line reports it.
+
+    Args:
+        comparison: The comparison; its models go by their labels.
+        choices: Which model, with which options, stands behind a label.
+        models: The models themselves, by label.
+    """
+
+    comparison: Comparison
+    choices: Mapping[str, Choice]
+    models: Mapping[str, AbstractModel]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The records of the comparison, each with `id` and `options` (defaults included) of its model."""
+        return [
+            {
+                "model": record["model"],
+                "id": self.choices[record["model"]].model,
+                "options": dict(self.models[record["model"]].options),
+                **record,
+            }
+            for record in self.comparison.records
+        ]
+
+    def to_json(self) -> str:
+        """The records as JSON; an infinite figure becomes the text `Infinity`."""
+        from dynplat.comparison.comparison import plain
+
+        return json.dumps([plain(record) for record in self.records], indent=1, allow_nan=False)
+
+    def __str__(self) -> str:
+        """The tables, and below them what the labels mean where they do not say it themselves."""
+        lines = [
+            f"{label}: {choice.model}{''.join(f', {name}={value!r}' for name, value in choice.options.items())}"
+            for label, choice in self.choices.items()
+            if choice.options or label != choice.model
+        ]
+        return "\n".join([str(self.comparison), *(["", *lines] if lines else [])])
 
 
 def compare_job(
     source: Source,
-    models: tuple[str, ...],
+    choices: Mapping[str, Choice],
     method: Method,
     *,
     task: str,
@@ -31,15 +77,17 @@ def compare_job(
     store: Path | None = None,
     out: Path | None = None,
     observers: Iterable[Observer] = (),
-) -> Comparison:
+) -> CompareResult:
     """Fit several models to what a task leaves visible and score them on what it hides; finished work is kept."""
+    from dynplat.comparison.storage import write_text
+
     if out is not None:
         check_target(out, (".csv", ".json", ".md", ".tex"), "--out")
-    chosen = {name: api.load_model(name) for name in models}
+    models = {label: api.load_model(choice.model, **choice.options) for label, choice in choices.items()}
     data = source.load().trajectories
     comparison = api.compare(
         _task(data, source.title, task, fraction, pattern, horizon, method.seed),
-        chosen,
+        models,
         scores=scores,
         inference=method.inference,
         inference_options=method.options,
@@ -47,9 +95,12 @@ def compare_job(
         store=store,
         observers=observers,
     )
-    if out is not None:
+    result = CompareResult(comparison, choices, models)
+    if out is not None and out.suffix.lower() == ".json":
+        write_text(out, result.to_json() + "\n")
+    elif out is not None:
         comparison.write(out)
-    return comparison
+    return result
 
 
 def _task(

@@ -84,6 +84,19 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A model and its options.
+
+    Args:
+        model: Id of the model.
+        options: Its options.
+    """
+
+    model: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Question:
     """One model, fitted to one table.
 
