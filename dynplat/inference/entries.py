@@ -26,7 +26,7 @@ ENTRIES: tuple[InferenceEntry, ...] = (
     ),
     InferenceEntry(
         id="laplace",
-        summary="Gaussian approximation at the mode on the unconstrained scale",
+        summary="Gaussian approximation at the mode, resampled to the posterior where its weights allow",
         location="dynplat.inference.laplace:run",
         needs=("prior", "likelihood", "gradients"),
         references=(

@@ -10,13 +10,17 @@ from scipy.stats import cauchy, halfnorm, norm, uniform
 from dynplat.arrays import to_numpy
 from dynplat.data import Trajectories
 from dynplat.errors import ArgumentError, CapabilityError, InferenceError, NoDensityError
-from dynplat.inference import InferenceWarning, laplace, map, mle
+from dynplat.inference import InferenceWarning, fitting, laplace, map, mle
 
 LANGUAGES = ("numpyro", "pyro")
 
 
 def value(posterior, name):
     return float(posterior.tree["posterior"][name].mean())
+
+
+def value_draws(posterior, name):
+    return posterior.tree["posterior"][name].values
 
 
 def extra(posterior):
@@ -258,11 +262,11 @@ def test_options_out_of_range_are_named(models, noise, options, message):
         mle.run(models["conjugate"], noise, **{"seed": 0, "language": "pyro", **options})
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_laplace_is_exact_for_a_normal_posterior(models, noise, language):
+@pytest.mark.parametrize(("language", "resample"), [("numpyro", True), ("numpyro", False), ("pyro", True)])
+def test_laplace_is_exact_for_a_normal_posterior(models, noise, language, resample):
     """4000 draws: the mean off by 0.07 sd, or the sd by 5 %, has probability below 1e-5 each."""
     mean, sd = models["conjugate"].exact(noise)
-    posterior = laplace.run(models["conjugate"], noise, seed=0, language=language, num_draws=4000)
+    posterior = laplace.run(models["conjugate"], noise, seed=0, language=language, num_draws=4000, resample=resample)
     draws = posterior.tree["posterior"]["loc"].values
     assert draws.mean() == pytest.approx(mean, abs=0.07 * sd)
     assert draws.std() == pytest.approx(sd, rel=0.05)
@@ -282,7 +286,7 @@ def test_laplace_resamples_to_the_posterior(models, noise):
     weight = np.exp(density - density.max())
     mean = (weight * scale).sum() / weight.sum()
     sd = np.sqrt((weight * (scale - mean) ** 2).sum() / weight.sum())
-    posterior = laplace.run(models["location-scale"], noise, seed=0, language="pyro", num_draws=4000, resample=True)
+    posterior = laplace.run(models["location-scale"], noise, seed=0, language="pyro", num_draws=4000)
     draws = posterior.tree["posterior"]["scale"].values
     assert draws.mean() == pytest.approx(mean, abs=0.1 * sd)
     assert draws.std() == pytest.approx(sd, rel=0.1)
@@ -297,6 +301,33 @@ def test_laplace_warns_of_a_posterior_that_is_far_from_gaussian(build):
             pp.sample("part", pp.dist.Cauchy(0.0, 1.0))
 
     model = build(write, lambda s: (s["part"][..., :1], 0.0 * s["part"][..., :1] + 1000.0))
-    with pytest.warns(InferenceWarning, match=r"laplace: the posterior is far from Gaussian.*Use `nuts`"):
+    with pytest.warns(InferenceWarning, match=r"laplace: the draws cannot be resampled.*wanted: at most 0.70.*`nuts`"):
         posterior = laplace.run(model, data, seed=0, language="pyro")
     assert extra(posterior)["pareto_k"] > 0.7
+    assert not extra(posterior)["resampled"]
+    with pytest.warns(InferenceWarning, match=r"laplace: the draws are far from the posterior.*at most 0.67.*`nuts`"):
+        plain = laplace.run(model, data, seed=0, language="pyro", resample=False)
+    assert np.array_equal(value_draws(plain, "part"), value_draws(posterior, "part"))
+
+
+def test_resampling_keeps_every_draw_of_equal_weight():
+    """The lots of a systematic draw: each position floor or ceil of its share, whatever the order."""
+    rng = np.random.default_rng(3)
+    equal = laplace._systematic(np.full(50, 1 / 50), 50, rng)
+    assert sorted(equal) == list(range(50))
+    weights = rng.dirichlet(np.ones(40))
+    counts = np.bincount(laplace._systematic(weights, 1000, rng), minlength=40)
+    assert counts.sum() == 1000
+    assert (np.abs(counts - 1000 * weights) < 1).all()
+
+
+def test_terms_too_many_to_hold_change_no_draw(models, noise, monkeypatch):
+    """Added up in lots of 70 draws, the log densities and with them the draws are the same."""
+    whole = laplace.run(models["location-scale"], noise, seed=5, language="pyro", num_draws=300)
+    for module in (laplace, fitting):
+        monkeypatch.setattr(module, "MAX_LIKELIHOOD_CELLS", 70 * 40)
+    lots = laplace.run(models["location-scale"], noise, seed=5, language="pyro", num_draws=300)
+    assert value_draws(lots, "scale") == pytest.approx(value_draws(whole, "scale"), rel=1e-12)
+    assert "log_likelihood" in whole.tree.children
+    assert "log_likelihood" not in lots.tree.children
+    assert any("are not kept" in note for note in extra(lots)["notes"])
