@@ -33,9 +33,7 @@ import pyro.distributions as dist
 import torch
 from pyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO
 from pyro.infer.autoguide import AutoMultivariateNormal
-from pyro.ops.integrator import register_exception_handler
 
-from dynplat.errors import NoDensityError
 from dynplat.process.dynamics import OrnsteinUhlenbeck
 from dynplat.process.pyro import LinearSDE
 
@@ -135,11 +133,6 @@ def draw_svi(model, seed: int = 0) -> dict[str, np.ndarray]:
         for name, value in {**latent, **rates}.items()
         if not name.startswith("_")
     }
-
-
-# While it adapts its step, NUTS looks at parameters so extreme that the law has no density in float64, which the
-# distribution refuses by name. To the sampler that is a divergence, not an end.
-register_exception_handler("no density", lambda error: isinstance(error, NoDensityError))
 
 
 def draw_nuts(model, seed: int = 0) -> dict[str, np.ndarray]:

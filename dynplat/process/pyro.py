@@ -4,6 +4,10 @@
 
 Missing cells are named by `mask` (True = observed): they contribute exactly 0, and the value may hold anything there,
 NaN too. A value that is not finite in an observed cell is an error when Pyro's validation is on.
+
+While it adapts its step, NUTS looks at parameters so extreme that the law has no density in float64, which the
+distributions refuse with `NoDensityError`. Importing this module tells Pyro's integrator to count that refusal as a
+divergence, as it does with singular matrices.
 """
 
 from __future__ import annotations
@@ -13,14 +17,21 @@ from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
+from pyro.ops.integrator import register_exception_handler
 from torch.distributions import constraints
 
 from dynplat.arrays import Random, common_type
+from dynplat.errors import NoDensityError
 from dynplat.process import events
 from dynplat.process.base import AbstractProcess
 from dynplat.process.dynamics import AbstractLinearDynamics
 from dynplat.process.linear_gaussian import LinearGaussian as LinearGaussianProcess
 from dynplat.process.linear_sde import LinearSDE as LinearSDEProcess
+
+# A module that is loaded again registers again, which is no reason for Pyro's warning.
+register_exception_handler(
+    "dynplat: no density", lambda error: isinstance(error, NoDensityError), warn_on_overwrite=False
+)
 
 
 class ProcessDistribution(TorchDistribution):

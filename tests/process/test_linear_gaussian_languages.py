@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dynplat.arrays import framework
-from dynplat.errors import ArgumentError, CapabilityError
+from dynplat.errors import ArgumentError, CapabilityError, NoDensityError
 from dynplat.testing.generators import random_linear_gaussian
 
 SERIES, STEPS = 3, 12
@@ -192,3 +192,40 @@ def test_bad_events_are_refused(language):
         arguments = () if language == "pyro" else (jax.random.key(0),)
         with pytest.raises(CapabilityError, match="diffuse"):
             flat.sample(*arguments)
+
+
+def test_plain_pyro_nuts_goes_on_from_where_a_law_has_no_density(data):
+    """All noise vanishes at scales up to 0.4, and with it the density; the sampler comes there and turns back."""
+    import pyro
+    import pyro.distributions as dist
+    import torch
+    from pyro.infer import MCMC, NUTS
+
+    from dynplat.process.pyro import LinearGaussian
+
+    y = torch.as_tensor(data[1])
+    one = torch.ones(1, 1, 1, dtype=torch.float64)
+    refused = []
+
+    class Watched(LinearGaussian):
+        def log_prob(self, value):
+            try:
+                return super().log_prob(value)
+            except NoDensityError as error:
+                refused.append(error)
+                raise
+
+    def script():
+        scale = pyro.sample("scale", dist.HalfNormal(torch.ones((), dtype=torch.float64)))
+        variance = torch.clamp(scale - 0.4, min=0.0) ** 2 * one
+        pyro.sample("y", Watched(one, variance, one, variance, 0.0 * one[0, 0], one[0], num_steps=STEPS), obs=y)
+
+    pyro.set_rng_seed(0)
+    start = {"scale": torch.tensor(0.5, dtype=torch.float64).log()}
+    kernel = NUTS(script, step_size=1.0)
+    sampler = MCMC(kernel, num_samples=30, warmup_steps=30, initial_params=start, disable_progbar=True)
+    sampler.run()
+    draws = sampler.get_samples()["scale"]
+    assert refused
+    assert (draws > 0.4).all()
+    assert len(draws.unique()) > 15
