@@ -26,6 +26,9 @@ from sybil import Example, Sybil
 from sybil.evaluators.doctest import NUMBER, OutputChecker
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
+#: Commands that tests run in processes of their own keep nothing: every run compiles, as the first one does.
+os.environ["DYNPLAT_JAX_CACHE"] = "off"
+
 _ROOT = Path(__file__).parent
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | NUMBER
 _COMMANDS = ("dynplat", "head", "cat")

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dynplat import api
+from dynplat.jobs.compilation import compilation_cache
 
 if TYPE_CHECKING:
     from dynplat.testing import Report
 
 
+@compilation_cache()
 def check_job(component: str, *, options: Mapping[str, Any], seed: int, slow: bool) -> Report:
     """Run the conformance kit on a model, or on a plugin by its name."""
     from dynplat.testing import check_model, check_plugin

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynplat import api
 from dynplat.errors import ArgumentError
+from dynplat.jobs.compilation import compilation_cache
 from dynplat.jobs.output import check_target
 from dynplat.jobs.question import Choice, Method, Source
 
@@ -64,6 +65,7 @@ class CompareResult:
         return "\n".join([str(self.comparison), *(["", *lines] if lines else [])])
 
 
+@compilation_cache()
 def compare_job(
     source: Source,
     choices: Mapping[str, Choice],

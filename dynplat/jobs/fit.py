@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynplat.jobs.compilation import compilation_cache
 from dynplat.jobs.output import check_target
 from dynplat.jobs.question import Question
 
@@ -40,6 +41,7 @@ class FitResult:
         return lines
 
 
+@compilation_cache()
 def fit_job(
     question: Question, *, save: Path | None = None, command: str = "", observers: Iterable[Observer] = ()
 ) -> FitResult:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynplat.errors import ArgumentError
+from dynplat.jobs.compilation import compilation_cache
 from dynplat.jobs.output import Output, write_frame
 from dynplat.jobs.question import Question
 from dynplat.jobs.result import JobResult
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dynplat.posterior import Prediction
 
 
+@compilation_cache()
 def forecast_job(question: Question, output: Output, *, horizon: int, observers: Iterable[Observer] = ()) -> JobResult:
     """Forecast the rows after each series; write a long table, and a picture where asked."""
     from dynplat.posterior import forecast

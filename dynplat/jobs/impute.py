@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dynplat.jobs.compilation import compilation_cache
 from dynplat.jobs.output import Output
 from dynplat.jobs.question import Question
 from dynplat.jobs.result import JobResult
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _CHECK_SHARE, _CHECK_CELLS = 0.1, 2000
 
 
+@compilation_cache()
 def impute_job(question: Question, output: Output, *, observers: Iterable[Observer] = ()) -> JobResult:
     """Fill the holes of a table; write the table, and a picture where asked."""
     from dynplat.posterior import impute
