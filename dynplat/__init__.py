@@ -44,6 +44,7 @@ _PUBLIC = {
     "predict": "dynplat.api",
     "read": "dynplat.data",
     "simulate": "dynplat.api",
+    "write": "dynplat.data",
 }
 
 __all__ = sorted([*_PUBLIC, "__version__"])
