@@ -1,5 +1,6 @@
-"""Where compiled forms of scans stand: behind the names of `dynplat.scan`, chosen in `dynplat.scan.drivers`.
+"""Compiled forms of scans for the CPU, each with its own adjoint.
 
-A kernel takes what `fold` takes (a state and a record of raw steps with a leading time axis), gives what `fold` gives,
-and brings its own adjoint. None is here yet.
+A kernel (`kernel.Kernel`) is a numba function of arrays that writes into arrays, compiled once and kept on disk. The
+modules `torch` and `jax` make differentiable functions of it; XLA calls it without Python (`frame`). The drivers of
+`dynplat.scan` are its slow twins: what it computes is compared with theirs, and second derivatives are taken from them.
 """

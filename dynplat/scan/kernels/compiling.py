@@ -1,0 +1,76 @@
+"""How kernels are compiled: once on a machine, kept on disk, found again only while all their sources are the same.
+
+numba keeps what it compiled next to a function's source (or in the user's cache folder where that can't be written) and
+looks at that one file for changes. Kernels call functions of other files, so here the key holds a digest of all of
+them. Where nothing can be written, each process compiles for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
+
+from dynplat.scan.kernels.frame import HANDLER
+
+_OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",
+    # Sums may be reordered and fused; NaN and infinity keep their meaning.
+    "fastmath": {"contract", "reassoc", "nsz"},
+}
+#: Where numba's dispatchers and callbacks keep their cache.
+_CACHE = "_cache"
+_log = logging.getLogger("dynplat")
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function of numbers and arrays, without Python and without the interpreter's lock."""
+    dispatcher = njit(**_OPTIONS)(function)
+    with suppress(RuntimeError):  # numba found no folder to write to
+        setattr(dispatcher, _CACHE, _Cache(function))
+    return dispatcher
+
+
+def handler(function: Callable[[int], int]) -> CFunc:
+    """Compile a function of a call frame (see `frame`) for XLA."""
+    callback = CFunc(function, (HANDLER.args, HANDLER.return_type), {}, {})
+    with suppress(RuntimeError):
+        setattr(callback, _CACHE, _Cache(function))
+    callback.compile()
+    return callback
+
+
+class _Cache(FunctionCache):
+    """numba's cache of a function, with the sources of all kernels in its key; says when it has to compile."""
+
+    def _index_key(self, signature: Any, codegen: Any) -> Any:
+        return (*super()._index_key(signature, codegen), _digest())
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        found = super().load_overload(signature, target_context)
+        if found is None:
+            _say_compiling(self._cache_path)
+        return found
+
+
+@lru_cache(maxsize=1)
+def _say_compiling(folder: str) -> None:
+    """Tell once in a process that kernels are being compiled: seconds that the next process won't need."""
+    _log.warning("compiling kernels for this machine: some seconds, once; they are kept in %s", folder)
+
+
+@lru_cache(maxsize=1)
+def _digest() -> str:
+    total = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        total.update(source.read_bytes())
+    return total.hexdigest()

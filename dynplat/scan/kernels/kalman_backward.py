@@ -1,0 +1,372 @@
+"""The adjoint of the compiled Kalman filter (see `kalman`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.kalman_forward import SETTLED
+from dynplat.scan.kernels.small import closed_loop, congruence, of, square
+
+
+@compiled
+def backward(
+    F, Q, H, R, m0, P0, c, y, mask, options,
+    log_prob, means, weights, covs, gains, factors, status,
+    cotangent,
+    dF, dQ, dH, dR, dm0, dP0, dc, dy,
+):  # fmt: skip
+    """Add up the gradients of all groups.
+
+    Inputs: those of `forward`, what it gave (with whole time axes), and `cotangent` of `log_prob`, (G, T, M).
+    Outputs: gradients, shaped as the inputs; one of size 0 is not wanted.
+    """
+    dF[:], dQ[:], dH[:], dR[:], dm0[:], dP0[:], dc[:], dy[:] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for g in range(log_prob.shape[0]):
+        _backward_group(
+            g, F, H, c, means, weights, covs, gains, factors, status, cotangent, dF, dQ, dH, dR, dm0, dP0, dc, dy
+        )
+
+
+@compiled
+def _backward_group(
+    g, F, H, c, means, weights, covs, gains, factors, status, cotangent, dF, dQ, dH, dR, dm0, dP0, dc, dy
+):
+    T, p, M = weights.shape[1], weights.shape[2], weights.shape[3]
+    n = F.shape[3]
+    real = means.dtype
+    gF, gH = of(g, F.shape[0]), of(g, H.shape[0])
+    want_F, want_Q, want_H, want_R = dF.size > 0, dQ.size > 0, dH.size > 0, dR.size > 0
+    want_m0, want_P0, want_c, want_y = dm0.size > 0, dP0.size > 0, dc.size > 0, dy.size > 0
+    hF, hQ, hH, hR = of(g, dF.shape[0]), of(g, dQ.shape[0]), of(g, dH.shape[0]), of(g, dR.shape[0])
+    hm, hP, hc, hy = of(g, dm0.shape[0]), of(g, dP0.shape[0]), of(g, dc.shape[0]), of(g, dy.shape[0])
+    want_matrices = want_F or want_Q or want_H or want_R or want_P0
+    settled = status[g, SETTLED]
+    adjoint = np.zeros((n, M), real)  # lambda
+    moved = np.empty((n, M), real)
+    ybar = np.empty((p, M), real)
+    Lambda = np.zeros((n, n), real)
+    V = np.empty((n, n), real)
+    E = np.zeros((p, n), real)  # sum over members of u lambda^T
+    U = np.zeros((p, p), real)  # sum over members of g u u^T
+    C = np.empty((p, n), real)
+    X = np.empty((p, n), real)
+    Z = np.empty((p, p), real)
+    sum_E = np.zeros((p, n), real)
+    sum_U = np.zeros((p, p), real)
+    sum_g = real.type(0.0)
+    sum_Lambda = np.zeros((n, n), real)
+    source = np.empty((n, n), real)
+    # Rows after `horizon` reach the first steady row by less than rounding: only their sums count.
+    horizon = T
+    if settled < T and want_matrices:
+        horizon = settled + _memory(F[gF, 0], H[gH, 0], gains[g, settled], covs[g, settled], T - settled)
+    for t in range(T - 1, -1, -1):
+        at = min(t, settled)
+        tF, tH = of(t, F.shape[1]), of(t, H.shape[1])
+        # Means: ybar, the sources of the matrices, lambda^-.
+        for a in range(p):
+            for s in range(M):
+                ybar[a, s] = -cotangent[g, t, s] * weights[g, t, a, s]
+            for i in range(n):
+                f = gains[g, at, a, i]
+                for s in range(M):
+                    ybar[a, s] += f * adjoint[i, s]
+        total = real.type(0.0)
+        within = settled < t and horizon < T
+        if want_matrices:
+            for s in range(M):
+                total += cotangent[g, t, s]
+            for a in range(p):
+                for i in range(n):
+                    f = real.type(0.0)
+                    for s in range(M):
+                        f += weights[g, t, a, s] * adjoint[i, s]
+                    E[a, i] = f
+                for b in range(a + 1):
+                    f = real.type(0.0)
+                    for s in range(M):
+                        f += cotangent[g, t, s] * weights[g, t, a, s] * weights[g, t, b, s]
+                    U[a, b] = f
+                    U[b, a] = f
+        if want_H:
+            tdH = of(t, dH.shape[1])
+            for a in range(p):
+                for i in range(n):
+                    f = real.type(0.0)
+                    for s in range(M):
+                        f += ybar[a, s] * means[g, t, i, s]
+                    dH[hH, tdH, a, i] -= f
+        if want_y:
+            for a in range(p):
+                for s in range(M):
+                    dy[hy, t, a, s] += ybar[a, s]
+        for a in range(p):
+            for i in range(n):
+                h = H[gH, tH, a, i]
+                for s in range(M):
+                    adjoint[i, s] -= h * ybar[a, s]
+        if want_c and t > 0:
+            tdc = of(t, dc.shape[1])
+            for i in range(n):
+                for s in range(M):
+                    dc[hc, tdc, i, of(s, dc.shape[3])] += adjoint[i, s]
+        # Matrices: Lambda^- and the gradients of H and R.
+        if want_matrices:
+            if t > horizon:
+                sum_g += total
+                for a in range(p):
+                    for i in range(n):
+                        sum_E[a, i] += E[a, i]
+                    for b in range(p):
+                        sum_U[a, b] += U[a, b]
+            else:
+                tdH, tdR = of(t, dH.shape[1]), of(t, dR.shape[1])
+                if within:
+                    sum_g += total
+                    for a in range(p):
+                        for i in range(n):
+                            sum_E[a, i] += E[a, i]
+                        for b in range(p):
+                            sum_U[a, b] += U[a, b]
+                _sources(Lambda, gains, covs, factors, g, at, E, U, total, C, X, Z)
+                if not within:
+                    if want_H:
+                        for a in range(p):
+                            for i in range(n):
+                                f = -total * gains[g, at, a, i]
+                                for k in range(n):
+                                    f += (E[a, k] - 2 * C[a, k]) * covs[g, at, k, i]
+                                dH[hH, tdH, a, i] += f
+                    if want_R:
+                        for a in range(p):
+                            for b in range(p):
+                                dR[hR, tdR, a, b] += Z[a, b]
+                _before_update(Lambda, H, gH, tH, E, C, Z, X)
+        if t == 0:
+            break
+        # Predict: the gradients of F, Q and the adjoints of the row before.
+        before = min(t - 1, settled)
+        if want_F:
+            tdF = of(t, dF.shape[1])
+            for i in range(n):
+                for k in range(n):
+                    f = real.type(0.0)
+                    for s in range(M):
+                        f += adjoint[i, s] * means[g, t - 1, k, s]
+                    dF[hF, tdF, i, k] += f
+        for i in range(n):
+            for s in range(M):
+                moved[i, s] = 0.0
+        for k in range(n):
+            for i in range(n):
+                f = F[gF, tF, k, i]
+                for s in range(M):
+                    moved[i, s] += f * adjoint[k, s]
+        adjoint[:, :] = moved
+        if want_matrices and t <= horizon:
+            if within:
+                if t == settled + 1:
+                    # All rows after the settled one at once (see the module).
+                    _solve_sum(
+                        F[gF, 0], H, gH, gains, covs, factors, g, settled, Lambda, sum_E, sum_U, sum_g,
+                        C, X, Z, source, sum_Lambda,
+                    )  # fmt: skip
+                    for i in range(n):
+                        for j in range(n):
+                            source[i, j] = sum_Lambda[i, j] - Lambda[i, j]
+                    _pull_back(F, gF, 0, source, V)
+                    _sources(source, gains, covs, factors, g, settled, sum_E, sum_U, sum_g, C, X, Z)
+                    if want_H:
+                        for a in range(p):
+                            for i in range(n):
+                                f = -sum_g * gains[g, settled, a, i]
+                                for k in range(n):
+                                    f += (sum_E[a, k] - 2 * C[a, k]) * covs[g, settled, k, i]
+                                dH[hH, 0, a, i] += f
+                    if want_R:
+                        for a in range(p):
+                            for b in range(p):
+                                dR[hR, 0, a, b] += Z[a, b]
+                    if want_Q:
+                        for i in range(n):
+                            for j in range(n):
+                                dQ[hQ, 0, i, j] += sum_Lambda[i, j]
+                    if want_F:
+                        _add_transition(F, gF, 0, covs, g, settled, sum_Lambda, V, dF, hF, 0)
+            else:
+                if want_Q:
+                    tdQ = of(t, dQ.shape[1])
+                    for i in range(n):
+                        for j in range(n):
+                            dQ[hQ, tdQ, i, j] += Lambda[i, j]
+                if want_F:
+                    _add_transition(F, gF, tF, covs, g, before, Lambda, V, dF, hF, of(t, dF.shape[1]))
+            _pull_back(F, gF, tF, Lambda, V)
+    if want_m0:
+        for i in range(n):
+            for s in range(M):
+                dm0[hm, i, of(s, dm0.shape[2])] += adjoint[i, s]
+    if want_P0:
+        for i in range(n):
+            for j in range(n):
+                dP0[hP, i, j] += Lambda[i, j]
+
+
+@compiled
+def _sources(Lambda, gains, covs, factors, g, at, E, U, total, C, X, Z):
+    """C = K^T Lambda and Z = K^T Lambda K - sym(K^T E^T) - (total S^{-1} - U) / 2."""
+    p, n = C.shape
+    for a in range(p):
+        for j in range(n):
+            C[a, j] = 0.0
+        for k in range(n):
+            f = gains[g, at, a, k]
+            for j in range(n):
+                C[a, j] += f * Lambda[k, j]
+    for a in range(p):
+        for b in range(a + 1):
+            inverse = total * 0
+            for k in range(a, p):
+                inverse += factors[g, at, k, a] * factors[g, at, k, b]
+            f = -(total * inverse - U[a, b]) / 2
+            for k in range(n):
+                f += C[a, k] * gains[g, at, b, k]
+                f -= (gains[g, at, a, k] * E[b, k] + gains[g, at, b, k] * E[a, k]) / 2
+            Z[a, b] = f
+            Z[b, a] = f
+
+
+@compiled
+def _before_update(Lambda, H, gH, tH, E, C, Z, X):
+    """Replace Lambda by its value before the update: Lambda + sym(X^T H), X = E - 2 C + Z H."""
+    p, n = X.shape
+    for a in range(p):
+        for j in range(n):
+            X[a, j] = (E[a, j] - 2 * C[a, j]) / 2
+        for b in range(p):
+            f = Z[a, b] / 2
+            for j in range(n):
+                X[a, j] += f * H[gH, tH, b, j]
+    for a in range(p):
+        for i in range(n):
+            f = X[a, i]
+            h = H[gH, tH, a, i]
+            for j in range(n):
+                Lambda[i, j] += f * H[gH, tH, a, j] + h * X[a, j]
+
+
+@compiled
+def _pull_back(F, gF, tF, Lambda, V):
+    """Replace Lambda by F^T Lambda F."""
+    n = V.shape[0]
+    for i in range(n):
+        for j in range(n):
+            V[i, j] = 0.0
+        for k in range(n):
+            f = Lambda[i, k]
+            for j in range(n):
+                V[i, j] += f * F[gF, tF, k, j]
+    for i in range(n):
+        for j in range(n):
+            Lambda[i, j] = 0.0
+    for k in range(n):
+        for i in range(n):
+            f = F[gF, tF, k, i]
+            for j in range(n):
+                Lambda[i, j] += f * V[k, j]
+
+
+@compiled
+def _add_transition(F, gF, tF, covs, g, before, Lambda, V, dF, hF, tdF):
+    """Add 2 Lambda F P to the gradient of F."""
+    n = V.shape[0]
+    for i in range(n):
+        for j in range(n):
+            V[i, j] = 0.0
+        for k in range(n):
+            f = 2 * Lambda[i, k]
+            for j in range(n):
+                V[i, j] += f * F[gF, tF, k, j]
+    for i in range(n):
+        for k in range(n):
+            f = V[i, k]
+            for j in range(n):
+                dF[hF, tdF, i, j] += f * covs[g, before, k, j]
+
+
+@compiled
+def _memory(F, H, Kt, cov, rows):
+    """Rows (at most `rows`) after which the closed loop (I - K H) F, on the scale of the deviations, is rounding."""
+    n = F.shape[0]
+    loop = np.empty((n, n), F.dtype)
+    work = np.empty((n, n), F.dtype)
+    closed_loop(F, H, Kt, H.shape[0], loop)
+    for i in range(n):
+        for j in range(n):
+            if cov[i, i] > 0 and cov[j, j] > 0:
+                loop[i, j] *= np.sqrt(cov[j, j] / cov[i, i])
+    count = 1
+    while count < rows:
+        norm = F[0, 0] * 0
+        for i in range(n):
+            for j in range(n):
+                norm += loop[i, j] * loop[i, j]
+        if norm <= np.finfo(F.dtype).eps / 16:
+            return count
+        square(loop, work)
+        count *= 2
+    return rows
+
+
+@compiled
+def _solve_sum(F, H, gH, gains, covs, factors, g, settled, first, E, U, total, C, X, Z, source, out):
+    """Solve out = A^T F^T (out - first) F A + sources of E, U, total, by doubling."""
+    n = F.shape[0]
+    loop = np.empty((n, n), F.dtype)
+    turned = np.empty((n, n), F.dtype)
+    moved = np.empty((n, n), F.dtype)
+    work = np.empty((n, n), F.dtype)
+    # The affine map at minus F^T first F gives the constant term.
+    for i in range(n):
+        for j in range(n):
+            source[i, j] = -first[i, j]
+    closed_loop(F, H[gH, 0], gains[g, settled], H.shape[2], loop)
+    for i in range(n):
+        for j in range(n):
+            work[i, j] = F[i, j]
+            turned[i, j] = F[j, i]
+    congruence(turned, source, moved, work)
+    _sources(moved, gains, covs, factors, g, settled, E, U, total, C, X, Z)
+    _before_update(moved, H, gH, 0, E, C, Z, X)
+    for i in range(n):
+        for j in range(n):
+            out[i, j] = moved[i, j]
+    # The pull-back through a row is A^T F^T . F A; the transpose of F A is what `congruence` takes.
+    for i in range(n):
+        for j in range(n):
+            turned[i, j] = F[i, j]
+    for a in range(H.shape[2]):
+        for i in range(n):
+            s = F[0, 0] * 0
+            for k in range(n):
+                s += F[i, k] * gains[g, settled, a, k]
+            for j in range(n):
+                turned[i, j] -= s * H[gH, 0, a, j]
+    for i in range(n):
+        for j in range(i):
+            s = turned[i, j]
+            turned[i, j] = turned[j, i]
+            turned[j, i] = s
+    for _ in range(64):
+        congruence(turned, out, moved, work)
+        largest = F[0, 0] * 0
+        change = F[0, 0] * 0
+        for i in range(n):
+            for j in range(n):
+                out[i, j] += moved[i, j]
+                largest = max(largest, abs(out[i, j]))
+                change = max(change, abs(moved[i, j]))
+        if not (change > np.finfo(F.dtype).eps * largest / 16):
+            break
+        square(turned, work)

@@ -1,0 +1,396 @@
+"""The compiled Kalman filter (see `kalman`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.small import closed_loop, congruence, of, root, square
+
+#: Columns of `status`: the row from which the covariances stand still (T where they never do), and what happened.
+SETTLED, OUTCOME = 0, 1
+#: Values of `status[:, OUTCOME]`.
+SOUND, CAREFUL, SINGULAR = 0, 1, 2
+
+#: A pivot is singular below this many times the rounding that reaches it (as in `dynplat.semigroup.kalman`), and
+#: suspicious below this many times the quick bound of that rounding.
+_SINGULAR, _SUSPICIOUS = 16.0, 1024.0
+
+
+@compiled
+def forward(F, Q, H, R, m0, P0, c, y, mask, options, log_prob, means, weights, covs, gains, factors, status):
+    """Filter all groups.
+
+    Inputs: F, Q, H, R, m0, P0, c, y, mask (see `kalman`);
+        options: int64 (1, 1): 1 to look for a steady state.
+    Outputs:
+        log_prob: log p(y_t | y_<t), (G, T, M).
+        means: filtered means (G, T or 1, n, M); a time axis of length 1 keeps only the last.
+        weights: u = S^{-1} (y - H E[x | past]), 0 in missing cells, (G, T or 1, p, M).
+        covs: filtered covariances (G, T or 1, n, n); rows after the settled one are not written.
+        gains: K transposed, 0 in missing cells, (G, T or 1, p, n); likewise.
+        factors: inverse Cholesky factors of S, 0 in missing cells, (G, T or 1, p, p); likewise.
+        status: int64 (G, 2).
+    """
+    for g in range(log_prob.shape[0]):
+        done = _forward_group(
+            g, False, F, Q, H, R, m0, P0, c, y, mask, options, log_prob, means, weights, covs, gains, factors, status
+        )
+        if not done:
+            _forward_group(
+                g, True, F, Q, H, R, m0, P0, c, y, mask, options, log_prob, means, weights, covs, gains, factors, status
+            )
+
+
+@compiled
+def _forward_group(
+    g, careful, F, Q, H, R, m0, P0, c, y, mask, options, log_prob, means, weights, covs, gains, factors, status
+):
+    """Filter a group; False when the quick test can't vouch for the result."""
+    T, p, M = y.shape[1], y.shape[2], y.shape[3]
+    n = F.shape[3]
+    real = y.dtype
+    eps = real.type(np.finfo(real).eps)
+    gF, gQ, gH, gR = of(g, F.shape[0]), of(g, Q.shape[0]), of(g, H.shape[0]), of(g, R.shape[0])
+    gm, gP, gc, gk = of(g, m0.shape[0]), of(g, P0.shape[0]), of(g, c.shape[0]), of(g, mask.shape[0])
+    gy = of(g, y.shape[0])
+    still = (
+        options[0, 0] == 1
+        and not careful
+        and F.shape[1] == 1
+        and Q.shape[1] == 1
+        and H.shape[1] == 1
+        and R.shape[1] == 1
+        and mask.shape[1] == 1
+    )
+    FP = np.empty((n, n), real)
+    predicted = np.empty((n, n), real)
+    new = np.empty((n, n), real)
+    before = np.empty((n, n), real)
+    Ho = np.empty((p, n), real)
+    HP = np.empty((p, n), real)
+    Kt = np.empty((p, n), real)
+    W = np.empty((p, n), real)
+    L = np.empty((p, p), real)
+    inverse = np.empty((p, p), real)
+    Ro = np.empty((p, p), real)
+    seen = np.empty(p, np.int64)
+    mean = np.empty((n, M), real)
+    v = np.empty((p, M), real)
+    w = np.empty((p, M), real)
+    # Largest predicted standard deviations so far (quick test), the rounding covariance (careful run).
+    largest = np.zeros(n, real)
+    rounding = np.empty(p, real)
+    noise = np.zeros((n, n), real)
+    noise_next = np.zeros((n, n), real)
+    deviation = np.empty(n, real)
+    q = 0
+    log_det = real.type(0.0)
+    settled = T
+    quiet = 0
+    outcome = CAREFUL if careful else SOUND
+    half_log_two_pi = real.type(0.5 * np.log(2.0 * np.pi))
+    for t in range(T):
+        at = of(t, covs.shape[1])
+        mean_at, mean_last = of(t, means.shape[1]), of(t - 1, means.shape[1])
+        singular = False
+        tH = of(t, H.shape[1])
+        if t == 0 or mask.shape[1] > 1:
+            q = 0
+            for a in range(p):
+                if mask[gk, t, a]:
+                    seen[q] = a
+                    q += 1
+        if t <= settled:
+            tF, tQ, tR = of(t, F.shape[1]), of(t, Q.shape[1]), of(t, R.shape[1])
+            # Predict.
+            if t == 0:
+                for i in range(n):
+                    for j in range(n):
+                        predicted[i, j] = real.type(0.5) * (P0[gP, i, j] + P0[gP, j, i])
+                if careful:
+                    for i in range(n):
+                        noise[i, i] = eps * abs(predicted[i, i])
+            else:
+                for i in range(n):
+                    for j in range(n):
+                        FP[i, j] = 0.0
+                    for k in range(n):
+                        f = F[gF, tF, i, k]
+                        for j in range(n):
+                            FP[i, j] += f * before[k, j]
+                for i in range(n):
+                    for j in range(i + 1):
+                        s = real.type(0.5) * (Q[gQ, tQ, i, j] + Q[gQ, tQ, j, i])
+                        for k in range(n):
+                            s += FP[i, k] * F[gF, tF, j, k]
+                        predicted[i, j] = s
+                        predicted[j, i] = s
+                if careful:
+                    congruence(F[gF, tF], noise, noise_next, FP)
+                    for i in range(n):
+                        deviation[i] = root(before[i, i])
+                    for i in range(n):
+                        reach = root(Q[gQ, tQ, i, i])
+                        for k in range(n):
+                            reach += abs(F[gF, tF, i, k]) * deviation[k]
+                        noise_next[i, i] += eps * reach * reach
+                    noise[:, :] = noise_next
+            # The observed rows, the innovation covariance and its factor.
+            for a in range(q):
+                for j in range(n):
+                    Ho[a, j] = H[gH, tH, seen[a], j]
+                    HP[a, j] = 0.0
+                for b in range(a + 1):
+                    Ro[a, b] = real.type(0.5) * (R[gR, tR, seen[a], seen[b]] + R[gR, tR, seen[b], seen[a]])
+                    Ro[b, a] = Ro[a, b]
+            for a in range(q):
+                for k in range(n):
+                    h = Ho[a, k]
+                    for j in range(n):
+                        HP[a, j] += h * predicted[k, j]
+            for a in range(q):
+                for b in range(a + 1):
+                    s = Ro[a, b]
+                    for k in range(n):
+                        s += HP[a, k] * Ho[b, k]
+                    L[a, b] = s
+            log_det = real.type(0.0)
+            for a in range(q):
+                for b in range(a):
+                    s = L[a, b]
+                    for k in range(b):
+                        s -= L[a, k] * L[b, k]
+                    L[a, b] = s * inverse[b, b]
+                s = L[a, a]
+                for k in range(a):
+                    s -= L[a, k] * L[a, k]
+                s = np.sqrt(s)
+                L[a, a] = s
+                log_det += np.log(s)
+                inverse[a, a] = real.type(1.0) / s
+            for a in range(q):
+                for b in range(a):
+                    s = real.type(0.0)
+                    for k in range(b, a):
+                        s += L[a, k] * inverse[k, b]
+                    inverse[a, b] = -s * inverse[a, a]
+            # Is any pivot made of rounding?
+            if careful:
+                for i in range(n):
+                    deviation[i] = root(predicted[i, i])
+            else:
+                for i in range(n):
+                    if predicted[i, i] > largest[i] * largest[i]:
+                        largest[i] = np.sqrt(predicted[i, i])
+            for a in range(q):
+                reach = real.type(0.0)
+                for k in range(n):
+                    reach += abs(Ho[a, k]) * (deviation[k] if careful else largest[k])
+                rounding[a] = eps * (reach * reach + Ro[a, a])
+                if careful:
+                    for i in range(n):
+                        s = real.type(0.0)
+                        for k in range(n):
+                            s += Ho[a, k] * noise[k, i]
+                        rounding[a] += s * Ho[a, i]
+                reached = real.type(0.0)
+                for b in range(a + 1):
+                    ratio = L[a, b] * inverse[b, b]
+                    reached += ratio * ratio * rounding[b]
+                if not (reached * (_SINGULAR if careful else _SUSPICIOUS) < L[a, a] * L[a, a]):
+                    if not careful:
+                        return False
+                    singular = True
+            # Gain and Joseph's form.
+            for a in range(q):
+                for j in range(n):
+                    s = real.type(0.0)
+                    W[a, j] = inverse[a, a] * HP[a, j]
+                for b in range(a):
+                    s = inverse[a, b]
+                    for j in range(n):
+                        W[a, j] += s * HP[b, j]
+            for a in range(q):
+                for j in range(n):
+                    Kt[a, j] = 0.0
+                for b in range(a, q):
+                    s = inverse[b, a]
+                    for j in range(n):
+                        Kt[a, j] += s * W[b, j]
+            for i in range(n):
+                for j in range(n):
+                    new[i, j] = predicted[i, j]
+            for a in range(q):
+                for i in range(n):
+                    s = Kt[a, i]
+                    for j in range(n):
+                        new[i, j] -= s * HP[a, j]
+            for a in range(q):
+                for i in range(n):
+                    s = real.type(0.0)
+                    for b in range(q):
+                        s -= Kt[b, i] * Ro[b, a]
+                    for k in range(n):
+                        s += new[i, k] * Ho[a, k]
+                    W[a, i] = s
+            for a in range(q):
+                for i in range(n):
+                    s = W[a, i]
+                    for j in range(n):
+                        new[i, j] -= s * Kt[a, j]
+            if careful and q > 0:
+                _update_noise(eps, q, Ho, Kt, deviation, noise, noise_next, FP)
+            for i in range(n):
+                for j in range(i + 1):
+                    s = real.type(0.5) * (new[i, j] + new[j, i])
+                    new[i, j] = s
+                    new[j, i] = s
+            if still and t > 0:
+                quiet = quiet + 1 if _stands_still(new, before, eps) else 0
+                if quiet == 3:
+                    if _rounding_stays_small(F[gF, 0], Ho, Kt, q, new, eps):
+                        settled = t
+                    else:
+                        still = False
+            for i in range(n):
+                for j in range(n):
+                    before[i, j] = new[i, j]
+                    covs[g, at, i, j] = new[i, j]
+            for a in range(p):
+                for j in range(n):
+                    gains[g, at, a, j] = 0.0
+                for b in range(p):
+                    factors[g, at, a, b] = 0.0
+            for a in range(q):
+                for j in range(n):
+                    gains[g, at, seen[a], j] = Kt[a, j]
+                for b in range(a + 1):
+                    factors[g, at, seen[a], seen[b]] = inverse[a, b]
+        # Means of all members.
+        if t == 0:
+            for i in range(n):
+                for s in range(M):
+                    mean[i, s] = m0[gm, i, of(s, m0.shape[2])]
+        else:
+            tF, tc = of(t, F.shape[1]), of(t, c.shape[1])
+            for i in range(n):
+                if c.shape[3] == 1:
+                    for s in range(M):
+                        mean[i, s] = c[gc, tc, i, 0]
+                else:
+                    for s in range(M):
+                        mean[i, s] = c[gc, tc, i, s]
+                for k in range(n):
+                    f = F[gF, tF, i, k]
+                    for s in range(M):
+                        mean[i, s] += f * means[g, mean_last, k, s]
+        for a in range(q):
+            for s in range(M):
+                v[a, s] = y[gy, t, seen[a], s]
+            for k in range(n):
+                h = H[gH, tH, seen[a], k]
+                for s in range(M):
+                    v[a, s] -= h * mean[k, s]
+        constant = -log_det - half_log_two_pi * q
+        if singular:
+            constant = real.type(np.nan)
+            outcome = SINGULAR
+        for s in range(M):
+            log_prob[g, t, s] = constant
+        for a in range(q):
+            for s in range(M):
+                w[a, s] = 0.0
+            for b in range(a + 1):
+                f = inverse[a, b]
+                for s in range(M):
+                    w[a, s] += f * v[b, s]
+            for s in range(M):
+                log_prob[g, t, s] -= real.type(0.5) * w[a, s] * w[a, s]
+        for a in range(p):
+            for s in range(M):
+                weights[g, mean_at, a, s] = 0.0
+        for a in range(q):
+            for b in range(a, q):
+                f = inverse[b, a]
+                for s in range(M):
+                    weights[g, mean_at, seen[a], s] += f * w[b, s]
+        for i in range(n):
+            for s in range(M):
+                means[g, mean_at, i, s] = mean[i, s]
+        for a in range(q):
+            for i in range(n):
+                f = Kt[a, i]
+                for s in range(M):
+                    means[g, mean_at, i, s] += f * v[a, s]
+    status[g, SETTLED] = settled
+    status[g, OUTCOME] = outcome
+    return True
+
+
+@compiled
+def _update_noise(eps, q, Ho, Kt, deviation, noise, noise_next, work):
+    """Carry the rounding covariance through an update, as `dynplat.semigroup.kalman.update` does."""
+    n = noise.shape[0]
+    left = np.zeros((n, n), noise.dtype)
+    size = np.empty(n, noise.dtype)
+    for i in range(n):
+        left[i, i] = 1.0
+        size[i] = deviation[i]
+    for a in range(q):
+        reach = deviation[0] * 0
+        for k in range(n):
+            reach += abs(Ho[a, k]) * deviation[k]
+        for i in range(n):
+            size[i] += abs(Kt[a, i]) * reach
+            for j in range(n):
+                left[i, j] -= Kt[a, i] * Ho[a, j]
+    congruence(left, noise, noise_next, work)
+    for i in range(n):
+        spread = deviation[0] * 0
+        for k in range(n):
+            spread += abs(left[i, k]) * deviation[k]
+        noise_next[i, i] += eps * spread * spread + (4 * eps * size[i]) ** 2
+    noise[:, :] = noise_next
+
+
+@compiled
+def _stands_still(new, old, eps):
+    """Whether a covariance changed by less than four roundings, entry by entry on the scale of its deviations."""
+    n = new.shape[0]
+    bound = 16 * eps * eps
+    for i in range(n):
+        change = new[i, i] - old[i, i]
+        if not (change * change <= bound * new[i, i] * new[i, i]):
+            return False
+    for i in range(n):
+        for j in range(i):
+            change = new[i, j] - old[i, j]
+            if not (change * change <= bound * new[i, i] * new[j, j]):
+                return False
+    return True
+
+
+@compiled
+def _rounding_stays_small(F, Ho, Kt, q, cov, eps):
+    """Whether four roundings of the covariance at every row add up to less than 4096 of them."""
+    n = F.shape[0]
+    loop = np.empty((n, n), F.dtype)
+    total = np.zeros((n, n), F.dtype)
+    moved = np.empty((n, n), F.dtype)
+    work = np.empty((n, n), F.dtype)
+    closed_loop(F, Ho, Kt, q, loop)
+    for i in range(n):
+        total[i, i] = 4 * eps * cov[i, i]
+    for _ in range(12):  # 4096 rows
+        congruence(loop, total, moved, work)
+        for i in range(n):
+            for j in range(n):
+                total[i, j] += moved[i, j]
+            if not (total[i, i] <= 4096 * eps * cov[i, i]):
+                return False
+        square(loop, work)
+    for i in range(n):
+        if not (moved[i, i] <= eps * cov[i, i]):
+            return False
+    return True

@@ -1,0 +1,167 @@
+"""What a compiled kernel is: a function of arrays with its adjoint, and how it runs on arrays of NumPy.
+
+One layout for all kernels: axis 0 of every array is the *group*, of length G, or 1 for what all groups share; groups
+are independent of each other, so that they can be spread over threads. A kernel writes its outputs into arrays that it
+is given. The first outputs are its values; the others are what its adjoint needs again.
+
+`dynplat.scan.kernels.torch` and `dynplat.scan.kernels.jax` make differentiable functions of kernels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+#: NumPy dtypes of the kinds of arrays; real arrays have the dtype of the call.
+KINDS = {"count": np.int64, "flag": np.uint8}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An array of a kernel.
+
+    Args:
+        name: Its name.
+        rank: Its number of axes, the group included.
+        kind: `real`, `count` (int64) or `flag` (uint8).
+        differentiable: Whether the adjoint gives its gradient.
+    """
+
+    name: str
+    rank: int
+    kind: str = "real"
+    differentiable: bool = False
+
+    def dtype(self, real: Any) -> np.dtype:
+        """NumPy dtype of the array in a call with real numbers of dtype `real`."""
+        return np.dtype(KINDS.get(self.kind, real))
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A compiled function and its adjoint.
+
+    Args:
+        name: Its name.
+        inputs: Its inputs.
+        outputs: Its outputs; all but the first `num_values` are kept for the adjoint.
+        num_values: Number of values.
+        shapes: Function of the shapes of the inputs that gives the shapes of the outputs, and of whether the adjoint
+            will be asked for.
+        forward: Compiled function of inputs and outputs.
+        backward: Compiled function of inputs, outputs, cotangents of the values and gradients of the differentiable
+            inputs; a gradient of size 0 is not wanted.
+        handlers: Function of a dtype that gives the addresses of both as functions for XLA.
+    """
+
+    name: str
+    inputs: tuple[Spec, ...]
+    outputs: tuple[Spec, ...]
+    num_values: int
+    shapes: Callable[[Sequence[Shape], bool], tuple[Shape, ...]]
+    forward: Callable[..., None]
+    backward: Callable[..., None]
+    handlers: Callable[[Any], tuple[Any, Any]]
+
+    @property
+    def differentiable(self) -> tuple[int, ...]:
+        """Places of the inputs that have gradients."""
+        return tuple(index for index, spec in enumerate(self.inputs) if spec.differentiable)
+
+    def run(self, inputs: Sequence[np.ndarray], *, keep: bool, threads: int | None = None) -> tuple[np.ndarray, ...]:
+        """Run forward on C-contiguous arrays.
+
+        Args:
+            inputs: Arrays as `inputs` names them.
+            keep: Whether all that the adjoint needs is kept.
+            threads: Number of threads; by default as many as the process may use.
+        """
+        real = inputs[0].dtype
+        shapes = self.shapes([array.shape for array in inputs], keep)
+        outputs = tuple(np.empty(shape, spec.dtype(real)) for shape, spec in zip(shapes, self.outputs, strict=True))
+        _in_parts(self.forward, num_groups(inputs), (*inputs, *outputs), (), threads)
+        return outputs
+
+    def pull_back(
+        self,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray],
+        cotangents: Sequence[np.ndarray],
+        wanted: Sequence[bool],
+        *,
+        threads: int | None = None,
+    ) -> tuple[np.ndarray | None, ...]:
+        """Gradients of the differentiable inputs, None where not `wanted`.
+
+        Args:
+            inputs: The inputs of the forward run.
+            outputs: All it gave, with `keep`.
+            cotangents: Cotangents of the values.
+            wanted: One flag for each differentiable input.
+            threads: Number of threads; by default as many as the process may use.
+        """
+        real = inputs[0].dtype
+        gradients = tuple(
+            np.empty(inputs[place].shape if wish else (0,) * self.inputs[place].rank, real)
+            for place, wish in zip(self.differentiable, wanted, strict=True)
+        )
+        gradients = _in_parts(self.backward, num_groups(inputs), (*inputs, *outputs, *cotangents), gradients, threads)
+        return tuple(g if wish else None for g, wish in zip(gradients, wanted, strict=True))
+
+
+def num_groups(arrays: Sequence[Any]) -> int:
+    """Number of groups of a call."""
+    return max(int(array.shape[0]) for array in arrays)
+
+
+def available_threads() -> int:
+    """Number of cores that this process may use, or `OMP_NUM_THREADS` where that is less."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        cores = os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(cores, int(asked))) if asked.isdigit() and int(asked) > 0 else cores
+
+
+#: Numbers in the arrays of a call below which threads cost more than they bring.
+_SMALL = 20_000
+
+
+def _in_parts(
+    function: Callable[..., None],
+    groups: int,
+    arrays: tuple[np.ndarray, ...],
+    sums: tuple[np.ndarray, ...],
+    threads: int | None,
+) -> tuple[np.ndarray, ...]:
+    """Run on ranges of groups at once; of `sums`, what all groups share is added up over the parts."""
+    parts = min(groups, available_threads() if threads is None else threads)
+    if parts <= 1 or sum(array.size for array in arrays) < _SMALL:
+        function(*arrays, *sums)
+        return sums
+    bounds = np.linspace(0, groups, parts + 1).astype(int)
+    calls = []
+    for start, stop in pairwise(bounds):
+        own = [array if len(array) != groups else array[start:stop] for array in arrays]
+        added = [np.empty_like(total) if len(total) == 1 else total[start:stop] for total in sums]
+        calls.append((own, added))
+    list(_pool().map(lambda call: function(*call[0], *call[1]), calls))
+    for index, total in enumerate(sums):
+        if len(total) == 1:
+            total[:] = sum(added[index] for _, added in calls)
+    return sums
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="dynplat-kernel")

@@ -1,0 +1,69 @@
+"""Compiled kernels as differentiable functions of torch tensors on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from dynplat.scan.kernels.kernel import Kernel
+
+Twin = Callable[..., tuple[torch.Tensor, ...]]
+
+
+def call(kernel: Kernel, twin: Twin, inputs: Sequence[torch.Tensor]) -> tuple[tuple[torch.Tensor, ...], Any]:
+    """Run a kernel; gradients come from its own adjoint, second derivatives from its twin.
+
+    Args:
+        kernel: The kernel.
+        twin: A differentiable function of the same inputs that gives the same values.
+        inputs: Tensors on the CPU, laid out as the kernel wants them.
+
+    Returns:
+        Its values, and its last output on the host (what it tells of the run, by convention).
+    """
+    inputs = tuple(tensor.contiguous() for tensor in inputs)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+        report: list[Any] = []
+        values = _Differentiable.apply(kernel, twin, report, *inputs)
+        return values, report[0]
+    outputs = kernel.run([tensor.detach().numpy() for tensor in inputs], keep=False)
+    return tuple(torch.from_numpy(value) for value in outputs[: kernel.num_values]), outputs[-1]
+
+
+class _Differentiable(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernel: Kernel, twin: Twin, report: list[Any], *inputs: torch.Tensor) -> Any:
+        arrays = [tensor.detach().numpy() for tensor in inputs]
+        outputs = kernel.run(arrays, keep=True)
+        report.append(outputs[-1])
+        values = tuple(torch.from_numpy(value) for value in outputs[: kernel.num_values])
+        ctx.save_for_backward(*inputs)
+        ctx.kernel, ctx.twin, ctx.outputs = kernel, twin, outputs
+        ctx.set_materialize_grads(True)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> Any:
+        kernel, inputs = ctx.kernel, ctx.saved_tensors
+        needed = ctx.needs_input_grad[3:]
+        gradients: list[torch.Tensor | None] = [None] * len(inputs)
+        if torch.is_grad_enabled():  # somebody differentiates this gradient
+            places = [place for place in range(len(inputs)) if needed[place]]
+            found = torch.autograd.grad(
+                ctx.twin(*inputs), [inputs[place] for place in places], cotangents, create_graph=True, allow_unused=True
+            )
+            for place, gradient in zip(places, found, strict=True):
+                gradients[place] = gradient
+        else:
+            places = list(kernel.differentiable)
+            found = kernel.pull_back(
+                [tensor.detach().numpy() for tensor in inputs],
+                ctx.outputs,
+                [cotangent.contiguous().numpy() for cotangent in cotangents],
+                [needed[place] for place in places],
+            )
+            for place, gradient in zip(places, found, strict=True):
+                gradients[place] = None if gradient is None else torch.from_numpy(gradient)
+        return (None, None, None, *gradients)
