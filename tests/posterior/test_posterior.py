@@ -127,6 +127,19 @@ def test_arviz_plots_draw_the_tree(fit, single) -> None:
     plt.close("all")
 
 
+def test_arviz_draws_traces_and_distributions(fit, single) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    import arviz_plots
+    import matplotlib.pyplot as plt
+
+    posterior = fit(single)
+    collection = arviz_plots.plot_trace_dist(posterior.tree, backend="matplotlib")
+    assert {"mu", "sigma"} <= set(collection.viz["trace"].data_vars)
+    plt.close("all")
+
+
 def test_summary_of_a_point_estimate_has_its_standard_errors(fit, ragged) -> None:
     errors = {"mu": np.array([0.1, 0.2]), "tau": np.array([1.0, 2.0, np.nan])}
     posterior = fit(ragged, local=True, chains=1, draws=1, method="map", extra={"standard_errors": errors})
