@@ -180,8 +180,11 @@ def steps_of_tree(tree: xr.DataTree, data: Trajectories) -> np.ndarray | None:
     return full
 
 
-def predictive_group(dataset: xr.Dataset, group: str, data: Trajectories) -> xr.Dataset:
-    """Give the draws of a prediction the form of a predictive group: one chain.
+def predictive_group(dataset: xr.Dataset, group: str, data: Trajectories, num_draws: int) -> xr.Dataset:
+    """Give the draws of a prediction the form of a predictive group: chains and draws of the posterior.
+
+    Draws that are not one for each of the same draws of every chain become one chain, with labels beyond the
+    `num_draws` of the posterior: ArviZ pairs predictive draws and weights by their labels.
 
     Raises:
         ArgumentError: The group is unknown, the prediction has no draws, is not of observations, or is to be compared
@@ -196,11 +199,26 @@ def predictive_group(dataset: xr.Dataset, group: str, data: Trajectories) -> xr.
     )
     if group == "posterior_predictive" and not at_rows:
         raise ArgumentError("`posterior_predictive` must be at the rows of the data. Use `impute`, or `predictions`.")
-    draws = dataset["draws"].rename(sample="draw").expand_dims("chain")
-    result = draws.to_dataset(name=OBSERVED).assign_coords(chain=[0], draw=np.arange(draws.sizes["draw"]))
-    result["times"] = dataset["times"]
+    draws = dataset["draws"]
+    lead = _grid(dataset, num_draws)
+    variable = ((*lead, *draws.dims[1:]), draws.values.reshape(*map(len, lead.values()), *draws.shape[1:]))
+    # Times are a coordinate: the plots of ArviZ take every variable of the group for a predicted one.
+    coords = {name: coord for name, coord in draws.coords.items() if "sample" not in coord.dims}
+    result = xr.Dataset({OBSERVED: variable}, coords={**coords, **lead, "times": dataset["times"]})
     result.attrs = {"creation_library": "dynplat", "sample_dims": ["chain", "draw"]}
     return _counted(result)
+
+
+def _grid(dataset: xr.Dataset, num_draws: int) -> dict[str, np.ndarray]:
+    """Labels of chains and draws whose grid, chain by chain, is that of the samples."""
+    count = dataset.sizes["sample"]
+    if "chain" in dataset.coords and "draw" in dataset.coords:
+        chain, draw = dataset["chain"].values, dataset["draw"].values
+        chains, draws = np.unique(chain), np.unique(draw)
+        grid = np.stack(np.meshgrid(chains, draws, indexing="ij")).reshape(2, -1)
+        if np.array_equal(grid, np.stack([chain, draw])):
+            return {"chain": chains, "draw": draws}
+    return {"chain": np.zeros(1, dtype=int), "draw": num_draws + np.arange(count)}
 
 
 def summarise_tree(tree: xr.DataTree, standard_errors: Mapping[str, np.ndarray], **options: Any) -> pd.DataFrame:

@@ -139,14 +139,17 @@ def ask(
     if draws is not None:
         # (each, component, ...) with the component running fastest, then the first `wanted` of them.
         flat = draws.reshape(-1, *draws.shape[2:])
-        draws = flat[:wanted] if each > 1 else flat[_spread(count, wanted)]
+        draws = flat[:wanted] if each > 1 else flat[components_of_draws(count, wanted)]
     variance = joined.get("variance")
     sd = None if variance is None else np.sqrt(np.maximum(variance, 0.0))
     return Answer(joined.get("mean"), sd, is_gaussian, draws, joined.get("log_density"))
 
 
-def _spread(available: int, wanted: int) -> np.ndarray:
-    return (np.arange(wanted) * available) // max(wanted, 1)
+def components_of_draws(count: int, wanted: int) -> np.ndarray:
+    """Index of the parameter draw behind each of `wanted` joint draws, (sample,), with `count` parameter draws."""
+    if wanted > count:
+        return np.arange(wanted) % count
+    return (np.arange(wanted) * count) // max(wanted, 1)
 
 
 def _blocks(count: int, width: int) -> Iterator[slice]:

@@ -198,8 +198,22 @@ class Posterior:
             sites[str(name)] = to_array(values if site.attrs["local"] else values[:, None])
         return sites
 
+    def labels_of_draws(self, draws: np.ndarray) -> dict[str, Any]:
+        """Labels `chain` and `draw` of draws counted over all chains laid end to end, along the dimension `sample`."""
+        posterior = group_of(self.tree, "posterior")
+        chain, draw = np.divmod(draws, posterior.sizes.get("draw", 1))
+        return {
+            "chain": (("sample",), posterior["chain"].values[chain]),
+            "draw": (("sample",), posterior["draw"].values[draw]),
+        }
+
     def with_prediction(self, prediction: Prediction, group: str = "predictions") -> Posterior:
-        """Return a copy whose tree also holds the draws of a prediction, as one chain, under ArviZ's name.
+        """Return a copy whose tree also holds the draws of a prediction under ArviZ's name.
+
+        The draws carry the chain and the draw of the posterior that they were made with, where there is one for each
+        draw of the posterior, or of an even thinning of every chain; ask for `num_draws` and `max_components` of
+        `posterior.num_draws` where ArviZ is to pair them (`plot_loo_pit`). Otherwise they are one chain, whose draws
+        are counted on from the posterior's, so that nothing pairs them.
 
         Args:
             prediction: A prediction of observations, with draws.
@@ -210,7 +224,7 @@ class Posterior:
             ArgumentError: The group is unknown, or `posterior_predictive` is not at the rows of the data.
         """
         tree = self.tree.copy()
-        tree[group] = xr.DataTree(predictive_group(prediction.dataset, group, self.data))
+        tree[group] = xr.DataTree(predictive_group(prediction.dataset, group, self.data, self.num_draws))
         return replace(self, tree=tree)
 
     def summary(self, **options: Any) -> pd.DataFrame:

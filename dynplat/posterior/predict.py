@@ -17,9 +17,9 @@ from scipy.special import logsumexp
 from dynplat.errors import ArgumentError, CapabilityError
 from dynplat.model import check_request, observations_from
 from dynplat.posterior.arguments import channel_names, check_count, framework_of, read_inputs, read_values
-from dynplat.posterior.ask import Answer, Engine, Question, ask
+from dynplat.posterior.ask import Answer, Engine, Question, ask, components_of_draws
 from dynplat.posterior.mixture import mixture_log_density, mixture_moments
-from dynplat.posterior.posterior import Posterior
+from dynplat.posterior.posterior import Posterior, thinned
 from dynplat.posterior.prediction import Prediction
 from dynplat.posterior.times import (
     Query,
@@ -248,9 +248,11 @@ def _answer(
         "num_components": len(next(iter(sites.values()))) if sites else 1,
         "time_unit": asked.data.time_unit,
     }
-    return _prediction(
-        answer, query, values, coordinates(asked.data, query, channel_names(asked.context, wanted.of, width)), attrs
-    )
+    coords = coordinates(asked.data, query, channel_names(asked.context, wanted.of, width))
+    if answer.draws is not None:
+        chosen = thinned(posterior.num_draws, most, engine.seed) if sites else np.zeros(1, dtype=int)
+        coords |= posterior.labels_of_draws(chosen[components_of_draws(len(chosen), len(answer.draws))])
+    return _prediction(answer, query, values, coords, attrs)
 
 
 def _prediction(

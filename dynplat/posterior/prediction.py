@@ -41,7 +41,8 @@ class Prediction:
         dataset: Variables, NaN wherever `valid` is False:
 
             - `mean`, `sd` (series, time, channel);
-            - `draws` (sample, series, time, channel): joint over all times and channels of a series;
+            - `draws` (sample, series, time, channel): joint over all times and channels of a series; the coordinates
+              `chain` and `draw` (sample) name the draw of the posterior that each was made with;
             - `component_mean`, `component_sd` (component, series, time, channel), when the law given the parameters is
               Gaussian: the marginal is the mixture of these components with equal weights, one per parameter draw;
             - `times` (series, time): query times as numbers, in the unit of the data;
@@ -75,7 +76,7 @@ class Prediction:
         Args:
             times: Query times, (series, time).
             valid: Which queries are meant, (series, time).
-            coords: Coordinates of series, time and channel.
+            coords: Coordinates of series, time and channel, and of the samples where there are draws.
             mean: Means, (series, time, channel).
             sd: Standard deviations, (series, time, channel).
             draws: Joint draws, (sample, series, time, channel).

@@ -248,7 +248,7 @@ def test_predictions_become_arviz_groups(fit, single) -> None:
     posterior = fit(single)
     whole = posterior.with_prediction(impute(posterior, num_draws=30), "posterior_predictive")
     whole = whole.with_prediction(predict(posterior, [9.0], num_draws=20))
-    assert whole.tree["posterior_predictive"]["y"].shape == (1, 30, 1, 7, 1)
+    assert whole.tree["posterior_predictive"]["y"].shape == (2, 15, 1, 7, 1)
     assert whole.tree["predictions"]["y"].dims == ("chain", "draw", "series", "time", "channel")
     assert "predictions" not in posterior.tree.children
     with pytest.raises(ArgumentError, match="at the rows of the data"):
@@ -257,6 +257,51 @@ def test_predictions_become_arviz_groups(fit, single) -> None:
         posterior.with_prediction(predict(posterior, [9.0]), "forecasts")
     with pytest.raises(ArgumentError, match="hold draws"):
         posterior.with_prediction(predict(posterior, [9.0], num_draws=0))
+
+
+def test_predictive_draws_carry_the_chain_and_draw_they_were_made_with(fit, single) -> None:
+    posterior = fit(single)
+
+    def group(**options):
+        return posterior.with_prediction(impute(posterior, **options)).tree["predictions"]
+
+    # The noise is huge in draw 7 of chain 1 alone: the predictive draw of this label is far away.
+    posterior.tree["posterior"]["sigma"].loc[{"chain": 1, "draw": 7}] = 1e9
+    whole = group(num_draws=80)
+    assert dict(whole["y"].sizes) == {"chain": 2, "draw": 40, "series": 1, "time": 7, "channel": 1}
+    far = (np.abs(whole["y"].isel(series=0, time=0, channel=0)) > 1e5).values
+    assert np.argwhere(far).tolist() == [[1, 7]]
+    thin = group(num_draws=20, max_components=20)
+    assert thin["chain"].values.tolist() == [0, 1]
+    assert np.diff(thin["draw"].values).tolist() == [4] * 9
+    # Two for each draw, or an uneven selection, cannot be paired, and no label pretends that they are.
+    for count in (160, 37):
+        loose = group(num_draws=count)
+        assert dict(loose["y"].sizes)["chain"] == 1
+        assert not np.isin(loose["draw"].values, posterior.tree["posterior"]["draw"].values).any()
+
+
+def test_arviz_checks_the_predictive_draws(fit, single) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    import arviz_plots
+    import arviz_stats
+    import matplotlib.pyplot as plt
+
+    posterior = fit(single, log_likelihood=terms_for(single))
+    whole = posterior.with_prediction(impute(posterior, num_draws=80), "posterior_predictive")
+    assert set(whole.tree["posterior_predictive"].data_vars) == {"y"}
+    assert whole.tree["posterior_predictive"]["times"].dims == ("series", "time")
+    # ArviZ's checks take one dimension of observations, none missing.
+    seen = whole.tree.sel(time=whole.tree["log_likelihood"]["time"].values, series="0", channel="value")
+    for plot in ("plot_loo_pit", "plot_ppc_interval", "plot_ppc_pit", "plot_ppc_tstat", "plot_ppc_dist"):
+        assert getattr(arviz_plots, plot)(seen, backend="matplotlib").viz.children, plot
+    plt.close("all")
+    # With terms that hardly vary over the draws the weights are even: the share of draws below the observed value.
+    pit = arviz_stats.loo_pit(seen)["y"]
+    below = (seen["posterior_predictive"]["y"] <= seen["observed_data"]["y"]).mean(("chain", "draw"))
+    np.testing.assert_allclose(pit, below, atol=0.02)
 
 
 @pytest.mark.parametrize(
