@@ -38,6 +38,13 @@ Input = Annotated[str, typer.Argument(metavar="INPUT", help="A file, or the name
 Time = Annotated[str | None, typer.Option("--time", help="Column that holds the time; found when there is only one.")]
 Id = Annotated[str | None, typer.Option("--id", help="Column that names the series.")]
 Columns = Annotated[str | None, typer.Option("--columns", help="Value columns, separated by commas; default: numbers.")]
+DateFormat = Annotated[
+    str | None,
+    typer.Option("--date-format", help="How dates are written, such as '%d/%m/%Y', or 'number'; found where plain."),
+]
+Encoding = Annotated[str | None, typer.Option("--encoding", help="Encoding of a text file, such as latin-1.")]
+Delimiter = Annotated[str | None, typer.Option("--delimiter", help="Character between cells, or 'tab'; found.")]
+Decimal = Annotated[str | None, typer.Option("--decimal", help="Decimal mark, '.' or ','; found.")]
 Model = Annotated[str, typer.Option("--model", help="Model id (`dynplat models`).")]
 Options = Annotated[
     list[str] | None,
@@ -89,8 +96,19 @@ def _group(build: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_group
-def _source(source: Input, time: Time = None, id: Id = None, columns: Columns = None) -> Source:
-    return Source(source, time, id, _names(columns))
+def _source(
+    source: Input,
+    time: Time = None,
+    id: Id = None,
+    columns: Columns = None,
+    date_format: DateFormat = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+) -> Source:
+    # A tab is hard to type in a shell.
+    delimiter = "\t" if delimiter in ("tab", r"\t") else delimiter
+    return Source(source, time, id, _names(columns), date_format, encoding, delimiter, decimal)
 
 
 @_group

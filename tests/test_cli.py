@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from dynplat import api, cli
+from dynplat.jobs.question import Source
 
 QUICK = ["--model", "filtering/local-level", "--inference-option", "restarts=0"]
 
@@ -81,6 +83,30 @@ def test_impute_keeps_the_table_and_fills_its_holes(stations, tmp_path, monkeypa
     assert f"row {number}" in printed.err
     assert "fell inside their 90 % intervals" in printed.out
     assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_file_is_read_as_the_options_say(tmp_path, monkeypatch):
+    source, out = tmp_path / "odd.csv", tmp_path / "out.csv"
+    rows = [
+        f"{day:02d}/{month:02d}/2020:{'' if day == 5 else f'{day + month},5'}"
+        for month in (1, 2)
+        for day in range(1, 13)
+    ]
+    source.write_bytes("\n".join(["Tag:Größe", *rows, ""]).encode("latin-1"))
+    how = ["--date-format", "%m/%d/%Y", "--encoding", "latin-1", "--delimiter", ":", "--decimal", ","]
+    assert run(monkeypatch, "impute", source, "--time", "Tag", *how, "--out", out, *QUICK) == 0
+    after = pd.read_csv(out, sep=":", encoding="latin-1", decimal=",")
+    assert after["Größe"].notna().all()
+    assert after["Größe"][0] == 2.5
+    table = Source(str(source), "Tag", None, None, *how[1::2]).load()
+    assert table.trajectories.labels[0, 2] == np.datetime64("2020-02-01")  # the month stands first
+    ahead = tmp_path / "ahead.csv"
+    for command in (["fit"], ["forecast", "--out", ahead], ["compare", "--models", "filtering/local-level"]):
+        model = QUICK[2:] if command[0] == "compare" else QUICK
+        assert run(monkeypatch, *command, source, "--time", "Tag", *how, *model) == 0
+    plain = {field.name: None for field in fields(Source)[1:]} | {"source": "x.csv"}
+    for text in ("tab", r"\t"):
+        assert cli._source(**{**plain, "delimiter": text}).delimiter == "\t"
 
 
 def test_impute_says_what_it_could_not_fill(tmp_path, monkeypatch, capsys):

@@ -36,6 +36,18 @@ def _netcdf_without_time(folder: Path) -> Path:
     return path
 
 
+def _netcdf(folder: Path) -> Path:
+    path = folder / "bad.nc"
+    xr.Dataset({"a": ("time", np.arange(3.0))}, coords={"time": np.arange(3.0)}).to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+def _parquet(folder: Path) -> Path:
+    path = folder / "bad.parquet"
+    pd.DataFrame({"t": [0.0, 1.0], "a": [1.0, 2.0]}).to_parquet(path)
+    return path
+
+
 def _undecodable(folder: Path) -> Path:
     path = folder / "bad.csv"
     path.write_bytes(b"when,a\n2020-01-01,\xff\xfe1\n")
@@ -69,6 +81,29 @@ CASES = {
     "zero-byte parquet": (_zero_byte_parquet, [], ["bad.parquet", "empty"]),
     "netcdf without the dimension": (_netcdf_without_time, [], ["bad.nc", "time"]),
     "undecodable bytes": (_undecodable, [], ["bad.csv"]),
+    "ambiguous dates": (
+        _csv("when,a\n01/02/2020,1\n03/04/2020,2\n"),
+        ["--time", "when"],
+        ["bad.csv", "row 2", "--date-format '%d/%m/%Y' or"],
+    ),
+    "compact dates": (
+        _csv("when,a\n20200101,1\n20200102,2\n"),
+        [],
+        ["--date-format '%Y%m%d', or --date-format 'number'"],
+    ),
+    "not UTF-8": (_undecodable, [], ["--encoding 'latin-1'"]),
+    "doubtful decimals": (
+        _csv("when\ta\n2020-01-01\t1,234\n2020-01-02\t2,345\n"),
+        [],
+        ["--decimal ',' or --decimal '.'"],
+    ),
+    "uneven rows": (_csv(GOOD + "2020-01-05,1,2,3\n"), [], ["`--delimiter`"]),
+    "long delimiter": (_csv(GOOD), ["--delimiter", ";;"], ["`--delimiter` must be one character"]),
+    "strange decimal": (_csv(GOOD), ["--decimal", ";"], ["`--decimal` must be '.' or ','"]),
+    "no time to find": (_csv("a,b\n1,2\n2,3\n"), [], ["Name it with `--time`"]),
+    "text options for Parquet": (_parquet, ["--encoding", "latin-1"], ["bad.parquet", "`--encoding`", "text"]),
+    "date format for NetCDF": (_netcdf, ["--date-format", "%Y"], ["bad.nc", "`--date-format`"]),
+    "file options for a data set": (lambda folder: "nile", ["--decimal", ","], ["'nile'", "`--decimal`"]),
     "unknown column": (_csv(GOOD), ["--columns", "a,c"], ["bad.csv", "'c'", "a"]),
     "unknown id column": (_csv(GOOD), ["--id", "station"], ["bad.csv", "'station'"]),
     "unknown suffix": (_csv(GOOD, "bad.xyz"), [], ["bad.xyz"]),

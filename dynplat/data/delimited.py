@@ -80,8 +80,12 @@ def read_text_table(path: Path, *, delimiter: str | None, decimal: str | None, e
 
     Raises:
         DataError: The file is empty or no text in this encoding, a row has more or fewer cells than the header, a name
-            stands twice, or the first line holds no names.
+            stands twice, the first line holds no names, or an argument is none of those that it can be.
     """
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
+        raise DataError(f"`delimiter` must be one character, such as ';'; got {delimiter!r}.", source=path)
+    if decimal not in (None, ".", ","):
+        raise DataError(f"`decimal` must be '.' or ','; got {decimal!r}.", source=path)
     text, encoding = _decode(path, encoding)
     if not text.strip():
         raise DataError("the file is empty.", hint="Expected a line of column names and then rows.", source=path, row=1)

@@ -11,7 +11,7 @@ import numpy as np
 from dynplat.data.clock import shortest_unit
 from dynplat.data.delimited import Dialect, format_column, write_text_table
 from dynplat.data.long import Long, from_long
-from dynplat.data.sources import OpenTable, check_readable, format_of, open_table
+from dynplat.data.sources import OpenTable, check_options, check_readable, format_of, open_table
 from dynplat.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def read(
     form = format_of(path)
     found: Trajectories | Snapshots
     if form in ("netcdf", "zarr"):
+        check_options(path, form, date_format=date_format, delimiter=delimiter, decimal=decimal, encoding=encoding)
         found = from_store(path, form, time=time, id=id, columns=columns)
     else:
         opened = open_table(path, delimiter=delimiter, decimal=decimal, encoding=encoding)

@@ -103,6 +103,22 @@ def _close_names(path: Path) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def check_options(path: str | os.PathLike[str], kind: str, *, encoding: str = "utf-8", **given: Any) -> None:
+    """Refuse arguments about text for a file that is none, where they would change nothing.
+
+    Raises:
+        DataError: One is given.
+    """
+    given["encoding"] = None if encoding == "utf-8" else encoding
+    strange = [f"`{name}`" for name, value in given.items() if value is not None]
+    if kind != "text" and strange:
+        raise DataError(
+            f"{', '.join(strange)} would say how a text is written, and this file is none.",
+            hint="Leave it out.",
+            source=path,
+        )
+
+
 def open_table(
     path: str | os.PathLike[str], *, delimiter: str | None = None, decimal: str | None = None, encoding: str = "utf-8"
 ) -> OpenTable:
@@ -112,6 +128,7 @@ def open_table(
         DataError: The file cannot be read.
     """
     kind = format_of(path)
+    check_options(path, kind, delimiter=delimiter, decimal=decimal, encoding=encoding)
     found = check_readable(path, kind)
     if kind == "text":
         if delimiter is None and ".tsv" in found.name.lower():

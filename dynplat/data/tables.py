@@ -14,7 +14,7 @@ from dynplat.data.date_style import write_dates_like
 from dynplat.data.delimited import Dialect, format_column, format_number, write_text_table
 from dynplat.data.files import as_cells, check_observed, from_store, table_to_long
 from dynplat.data.numbers import number_column
-from dynplat.data.sources import OpenTable, format_of, open_table
+from dynplat.data.sources import OpenTable, check_options, format_of, open_table
 from dynplat.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -307,6 +307,9 @@ def read_table(
     if isinstance(source, str | os.PathLike):
         form = format_of(source)
         if form in ("netcdf", "zarr"):
+            check_options(
+                source, form, date_format=date_format, delimiter=delimiter, decimal=decimal, encoding=encoding
+            )
             found = from_store(source, form, time=time, id=id, columns=columns)
             if not isinstance(found, Trajectories):
                 raise DataError("the file holds snapshots, which have no rows to fill.", source=source)

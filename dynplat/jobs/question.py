@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,20 @@ class Source:
         time: Column of times of a file; found when None.
         id: Column that names the series of a file.
         columns: Value columns; all numbers when None.
+        date_format: How the dates of a file are written, where that is not plain.
+        encoding: Encoding of a text file; UTF-8 when None.
+        delimiter: Character between the cells of a text file; found when None.
+        decimal: Decimal mark of a text file; found when None.
     """
 
     name: str
     time: str | None = None
     id: str | None = None
     columns: tuple[str, ...] | None = None
+    date_format: str | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
 
     @property
     def title(self) -> str:
@@ -49,8 +58,12 @@ class Source:
         """
         from dynplat.data import Trajectories, read_table
 
+        given = {f.name: value for f in fields(self)[1:] if (value := getattr(self, f.name)) is not None}
         if os.path.exists(self.name):
-            return read_table(self.name, time=self.time, id=self.id, columns=self.columns)
+            try:
+                return read_table(self.name, **given)
+            except DataError as error:
+                raise _naming_options(error) from error
         known = {entry.id for entry in api.list_datasets()}
         if self.name not in known:
             if Path(self.name).suffix:
@@ -58,14 +71,33 @@ class Source:
                     "no such file.", source=self.name, hint="Check the path, or see the names in `dynplat datasets`."
                 )
             api.load_dataset(self.name)  # an unknown name: the host names near ones, and plugins that failed
-        if self.time is not None or self.id is not None:
+        strange = [f"`{_option(name)}`" for name in given if name != "columns"]
+        if strange:
             raise ArgumentError(
-                "`--time` and `--id` name columns of a file; a data set of the catalogue needs neither."
+                f"{self.name!r} is a data set of the catalogue, and {', '.join(strange)} would say how to read a file. "
+                "Leave it out."
             )
         data = api.load_dataset(self.name)
         if not isinstance(data, Trajectories):
             raise ArgumentError(f"{self.name!r} holds {type(data).__name__}; this command takes trajectories.")
         return read_table(data, columns=self.columns)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _naming_options(error: DataError) -> DataError:
+    """Let an error name the options of the command line where it names the arguments that they stand for."""
+    names = "|".join(f.name for f in fields(Source)[1:])
+
+    def named(text: str) -> str:
+        text = re.sub(rf"`({names})`", lambda match: f"`{_option(match[1])}`", text)
+        return re.sub(rf"\b({names})=(?=')", lambda match: f"{_option(match[1])} ", text)
+
+    return DataError(
+        named(error.problem), hint=named(error.hint), source=error.source, row=error.row, column=error.column
+    )
 
 
 @dataclass(frozen=True)
