@@ -111,7 +111,7 @@ def read_zarr(path: Path) -> xr.Dataset:
         )
     consolidated = (path / ".zmetadata").exists()
     try:
-        with xr.open_zarr(path, chunks=None, consolidated=consolidated, decode_times=False) as opened:
+        with xr.open_dataset(path, engine="zarr", consolidated=consolidated, decode_times=False) as opened:
             raw = opened.load()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise DataError(f"the Zarr store cannot be read ({error}).", hint="Copy it again.", source=path) from error

@@ -188,9 +188,11 @@ def _draw(fit: Fit, mode: Mode, num_draws: int, rng: np.random.Generator, *, mix
     # In prior units the prior's part is standard normal.
     centre = (mode.vector - units.origin) / units.unit
     covariance = Covariance.from_eigendecomposition((1.0 / mode.curvature.values, mode.curvature.vectors))
-    laws: list[Any] = [multivariate_normal(centre, covariance)]
+    normal: Any = multivariate_normal  # its annotations know neither `Covariance` objects nor matrices
+    student: Any = multivariate_t
+    laws = [normal(centre, covariance)]
     if mixed:
-        laws.append(multivariate_normal(np.zeros(size), np.eye(size)))
+        laws.append(normal(np.zeros(size), np.eye(size)))
     num_series, num_times = fit.observations.mask.shape[:2]
     keep = num_draws * (len(laws) + mixed) * num_series * num_times <= MAX_LIKELIHOOD_CELLS
 
@@ -199,7 +201,8 @@ def _draw(fit: Fit, mode: Mode, num_draws: int, rng: np.random.Generator, *, mix
         return z, *_log_density(fit, units.vector(z), keep)
 
     def weigh() -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-        z, log_density = (np.concatenate([part[index] for part in parts]) for index in (0, 1))
+        z = np.concatenate([part[0] for part in parts])
+        log_density = np.concatenate([part[1] for part in parts])
         # A mixture of known shares is a law of its own, whichever part a draw came from (the balance heuristic).
         log_mixture = logsumexp([np.reshape(law.logpdf(z), len(z)) for law in laws], axis=0) - np.log(len(laws))
         return z, log_density, *_weights(log_density - log_mixture)
@@ -208,7 +211,7 @@ def _draw(fit: Fit, mode: Mode, num_draws: int, rng: np.random.Generator, *, mix
     z, log_density, weights, pareto_k = weigh()
     if mixed and _effective(weights) > _MIN_PER_PARAMETER * size:
         mean = weights @ z
-        laws.append(multivariate_t(mean, (weights[:, None] * (z - mean)).T @ (z - mean), df=_DEGREES))
+        laws.append(student(mean, (weights[:, None] * (z - mean)).T @ (z - mean), df=_DEGREES))
         parts.append(propose(laws[-1]))
         z, log_density, weights, pareto_k = weigh()
     kept = [terms for _, _, terms in parts if terms is not None]
@@ -248,7 +251,8 @@ def _weights(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
         return np.full(log_ratios.size, 1.0 / log_ratios.size), np.inf
     shape, smoothed = np.inf, log_ratios[usable]
     if usable.sum() >= _MIN_DRAWS:
-        smoothed, shape = array_stats.psislw(-(smoothed - smoothed.max()))
+        tail: Any = array_stats.psislw(-(smoothed - smoothed.max()))
+        smoothed, shape = tail
     weights[usable] = np.exp(smoothed - logsumexp(smoothed))
     return weights, float(shape)
 
