@@ -33,6 +33,7 @@ __all__ = [
     "epsilon",
     "eye_like",
     "framework",
+    "in_torch_transform",
     "random_source",
     "solve",
     "solve_cholesky",
@@ -102,14 +103,14 @@ def concrete(value: Array) -> np.ndarray | None:
     Traced are JAX's tracers, and all torch tensors inside a `torch.func` transform.
     """
     if is_torch_array(value):
-        return None if value.device.type == "meta" or _in_transform() else to_numpy(value)
+        return None if value.device.type == "meta" or in_torch_transform() else to_numpy(value)
     if is_jax_array(value):
         jax = sys.modules["jax"]
         return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
     return np.asarray(value)
 
 
-def _in_transform() -> bool:
+def in_torch_transform() -> bool:
     """Whether code runs inside `torch.func.vmap`, `grad` or `jvp`, where no tensor can be read."""
     # torch has no public question for this; without an answer a tensor counts as ordinary.
     functorch = getattr(sys.modules["torch"]._C, "_functorch", None)

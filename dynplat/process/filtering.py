@@ -54,7 +54,7 @@ def run_likelihood(
 ) -> Likelihood:
     """Log density of each row."""
     state, steps = raw_steps(parameters, values, mask, inputs)
-    innovations, _ = _forward(state, steps, driver, moments=False)
+    innovations, _ = forward(state, steps, driver, moments=False)
     likelihood, _ = _likelihood(innovations, parameters.diffuse is not None)
     return likelihood
 
@@ -64,7 +64,7 @@ def run_filter(
 ) -> FilterRun:
     """Log density and moments of each row."""
     state, steps = raw_steps(parameters, values, mask, inputs)
-    innovations, (predicted, filtered) = _forward(state, steps, driver, moments=True)
+    innovations, (predicted, filtered) = forward(state, steps, driver, moments=True)
     likelihood, start = _likelihood(innovations, parameters.diffuse is not None)
     return FilterRun(likelihood, steps, predicted, filtered, start)
 
@@ -107,8 +107,8 @@ def growth_limit(like: Array) -> float:
     return epsilon(like) ** (-1.0 / 3.0)
 
 
-def _forward(state: GaussianState, steps: Step, driver: str, *, moments: bool) -> tuple[Innovation, tuple]:
-    """Filter all rows; the first has no transition."""
+def forward(state: GaussianState, steps: Step, driver: str, *, moments: bool) -> tuple[Innovation, tuple]:
+    """Filter all rows by a generic driver; the first has no transition."""
     size = tree.length(steps)
     filtered, innovation = update(state, tree.row(steps, 0))
     first = (innovation, (state, filtered)) if moments else (innovation, ())

@@ -29,16 +29,50 @@ class GridTransitions(NamedTuple):
 def gaps_between(times: Array) -> Array:
     """Gaps before each row of `times` (..., time), in float64 on the host when the times are known.
 
-    Differences are taken before any rounding to the parameters' dtype, so that a large time offset costs nothing. The
-    first row has no gap before it and repeats the second one's, so that evenly spaced rows have a single gap.
+    Differences are taken before any rounding to the parameters' dtype, so that a large time offset costs nothing. Known
+    gaps that differ by no more than the rounding of the times are made equal (0.3 - 0.2 and 0.2 - 0.1). The first row
+    has no gap before it and repeats the second one's, so that evenly spaced rows have a single gap.
     """
     host = concrete(times)
     if host is not None:
-        times = np.asarray(host, dtype=np.float64)
+        known = np.asarray(host, dtype=np.float64)
+        return _gaps_of(known.tobytes(), known.shape)
     xp = array_namespace(times)
     gaps = times[..., 1:] - times[..., :-1]
     first = gaps[..., :1] if times.shape[-1] > 1 else xp.zeros_like(times)
     return xp.concat([first, gaps], axis=-1)
+
+
+@lru_cache(maxsize=8)  # an optimiser asks for the same grid again and again
+def _gaps_of(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    times = np.frombuffer(content, dtype=np.float64).reshape(shape)
+    gaps = np.diff(times, axis=-1)
+    if gaps.size:
+        gaps = _without_rounding(gaps, float(np.finfo(np.float64).eps * np.abs(times).max()))
+    first = gaps[..., :1] if shape[-1] > 1 else np.zeros_like(times)
+    gaps = np.concatenate([first, gaps], axis=-1)
+    gaps.setflags(write=False)
+    return gaps
+
+
+def _without_rounding(gaps: np.ndarray, rounding: float) -> np.ndarray:
+    """Make positive gaps equal that lie within four roundings of the times (and a millionth of themselves)."""
+    positive = gaps > 0
+    levels, index = np.unique(gaps[positive], return_inverse=True)
+    reach = np.minimum(4.0 * rounding, 1e-6 * levels)
+    if not (np.diff(levels) <= reach[:-1]).any():
+        return gaps
+    group = np.zeros(len(levels), dtype=np.int64)
+    start = 0
+    for level in range(1, len(levels)):
+        start = level if levels[level] - levels[start] > reach[start] else start
+        group[level] = start
+    # The mean of what was one gap before the times were rounded is nearest to it.
+    sums = np.bincount(group[index], weights=gaps[positive], minlength=len(levels))
+    counts = np.bincount(group[index], minlength=len(levels))
+    equal = gaps.copy()
+    equal[positive] = (sums / np.maximum(counts, 1))[group[index]]
+    return equal
 
 
 def grid_transitions(

@@ -25,7 +25,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import NamedTuple
 
-from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like, common_type, compiled
+from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like, common_type, compiled, concrete
 from dynplat.errors import ArgumentError, CapabilityError
 from dynplat.process import filtering, smoothing
 from dynplat.process.base import AbstractConditional, AbstractProcess, Draw
@@ -40,7 +40,7 @@ from dynplat.process.chain_layout import Parameters, observation_offset
 from dynplat.process.filtering import FilterRun
 from dynplat.process.gaussian_predictive import GaussianPredictive, draw_noise
 from dynplat.process.smoothing import SmootherRun
-from dynplat.scan import check_driver
+from dynplat.scan import check_driver, runs_compiled
 
 
 class Filtered(NamedTuple):
@@ -83,9 +83,11 @@ class LinearGaussian(AbstractProcess):
     diffuse log-likelihood as Durbin and Koopman's tables print it. It depends on the scale of the columns of A by a
     constant. Such a chain cannot be simulated.
 
-    `driver` says how time is scanned. `balanced` solves with products of elements; where those are ill-conditioned or
-    do not exist (no noise at all between two exact observations) the sequential driver is run instead, so that the
-    result never depends on the driver beyond rounding.
+    `driver` says how time is scanned. `compiled` runs the likelihood in a kernel on the CPU that brings its own
+    adjoint; once the covariances of a chain that does not change in time have converged, it lets them stand still.
+    `balanced` solves with products of elements; where those are ill-conditioned or do not exist (no noise at all
+    between two exact observations) the sequential driver is run instead. The result never depends on the driver beyond
+    rounding.
 
     Args:
         F: Transitions, (..., series or 1, T or 1, n, n).
@@ -100,7 +102,9 @@ class LinearGaussian(AbstractProcess):
         D: Effect of the inputs on the observation, (..., series or 1, T or 1, p, k), or None.
         diffuse: Directions A in which the state at the first row has a flat law, linearly independent columns,
             (..., series or 1, n, q), or None.
-        driver: `sequential`, `balanced`, or `auto`: chosen by framework, device and length.
+        driver: `compiled`, `sequential`, `balanced`, or `auto`: chosen by framework, device and length.
+        steady_state: Whether the compiled driver may let covariances stand still once they have converged to rounding;
+            it changes the speed, and the result by less than 1e-12 of it in float64.
 
     Raises:
         ArgumentError: Shapes or frameworks do not fit together.
@@ -121,9 +125,11 @@ class LinearGaussian(AbstractProcess):
         D: Array | None = None,
         diffuse: Array | None = None,
         driver: str = "auto",
+        steady_state: bool = True,
     ) -> None:
         self.parameters = Parameters(*common_type(F, Q, H, R, m0, P0, c, d, B, D, diffuse))
         self.driver = check_driver(driver)
+        self.steady_state = steady_state
         self.batch_shape, self.num_steps = check_parameters(self.parameters)
 
     @classmethod
@@ -142,12 +148,13 @@ class LinearGaussian(AbstractProcess):
         D: Array | None = None,
         diffuse: Array | None = None,
         driver: str = "auto",
+        steady_state: bool = True,
     ) -> LinearGaussian:
         """Build a time-invariant chain from arrays without a time axis: `F (..., series or 1, n, n)` and so on."""
         F, Q, H, R, m0, P0, c, d, B, D, diffuse = common_type(F, Q, H, R, m0, P0, c, d, B, D, diffuse)
         F, Q, H, R, B, D = (None if a is None else a[..., None, :, :] for a in (F, Q, H, R, B, D))
         c, d = (None if a is None else a[..., None, :] for a in (c, d))
-        return cls(F, Q, H, R, m0, P0, c, d, B=B, D=D, diffuse=diffuse, driver=driver)
+        return cls(F, Q, H, R, m0, P0, c, d, B=B, D=D, diffuse=diffuse, driver=driver, steady_state=steady_state)
 
     @property
     def like(self) -> Array:
@@ -172,8 +179,19 @@ class LinearGaussian(AbstractProcess):
             ArgumentError: Shapes do not fit.
         """
         arguments = self._arguments(observations)
+        driver = self.driver
+        if self._runs_compiled():
+            from dynplat.process.kalman import run_compiled_likelihood
+            from dynplat.scan.kernels.kalman_forward import OUTCOME, SINGULAR
+
+            run = compiled(run_compiled_likelihood, self.parameters.F, "steady_state")
+            log_prob_steps, status = run(*arguments, steady_state=self.steady_state)
+            numbers = concrete(status)
+            if numbers is None or not (numbers[:, OUTCOME] == SINGULAR).any():
+                return log_prob_steps
+            driver = "sequential"  # says which cell has no density
         run = compiled(filtering.run_likelihood, self.parameters.F, "driver")
-        likelihood = run(*arguments, driver=self.driver)
+        likelihood = run(*arguments, driver=driver)
         check_density(likelihood.singular, observations.times, self.parameters.F.dtype)
         return likelihood.log_prob_steps
 
@@ -252,6 +270,15 @@ class LinearGaussian(AbstractProcess):
         from dynplat.process.chain_conditional import ChainConditional
 
         return ChainConditional(self, observations)
+
+    def _runs_compiled(self) -> bool:
+        if self.parameters.diffuse is None:
+            return runs_compiled(self.driver, self.parameters.F)
+        if self.driver == "compiled":
+            raise CapabilityError(
+                "`driver='compiled'` knows no `diffuse` start. Use 'auto', 'sequential' or 'balanced'."
+            )
+        return False
 
     def _arguments(self, observations: Observations) -> tuple[Parameters, Array, Array | None, Array | None]:
         like = self.parameters.F

@@ -41,6 +41,7 @@ class LinearSDE(AbstractProcess):
         diffuse: Directions in which the start is flat, (..., series or 1, n, q), or None (see `LinearGaussian`).
         share_gaps: Whether equal gaps are discretised once; it changes the speed, never the result.
         driver: How time is scanned (see `LinearGaussian`).
+        steady_state: Whether converged covariances may stand still on regular times (see `LinearGaussian`).
 
     Raises:
         ArgumentError: The start is given in half or twice, or the dynamics have no stationary law to start from.
@@ -60,6 +61,7 @@ class LinearSDE(AbstractProcess):
         diffuse: Array | None = None,
         share_gaps: bool = True,
         driver: str = "auto",
+        steady_state: bool = True,
     ) -> None:
         if (m0 is None) != (P0 is None):
             raise ArgumentError("`m0` and `P0` must be given together, or both left out for the stationary law.")
@@ -80,6 +82,7 @@ class LinearSDE(AbstractProcess):
         self.d, self.D, self.diffuse = (None if value is None else real_like(value, like) for value in (d, D, diffuse))
         self.share_gaps = share_gaps
         self.driver = driver
+        self.steady_state = steady_state
 
     @property
     def like(self) -> Array:
@@ -134,6 +137,7 @@ class LinearSDE(AbstractProcess):
             D=None if self.D is None else self.D[..., None, :, :],
             diffuse=self.diffuse,
             driver=self.driver,
+            steady_state=self.steady_state,
         )
 
     def log_prob_steps(self, observations: Observations) -> Array:

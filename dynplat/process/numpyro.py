@@ -116,6 +116,7 @@ class LinearGaussian(ProcessDistribution):
         D: Effect of the inputs on the observation, or None.
         diffuse: Directions with a flat start, or None; such a chain cannot be drawn from.
         driver: Driver of the scan.
+        steady_state: Whether the compiled driver may let converged covariances stand still.
         times: Times, (..., time), or None for 0, 1, 2, ...
         mask: True = observed, (..., time, channel), or None.
         inputs: Known inputs, (..., time, input), or None.
@@ -138,6 +139,7 @@ class LinearGaussian(ProcessDistribution):
         D: jax.Array | None = None,
         diffuse: jax.Array | None = None,
         driver: str = "auto",
+        steady_state: bool = True,
         times: jax.Array | None = None,
         mask: jax.Array | None = None,
         inputs: jax.Array | None = None,
@@ -145,7 +147,9 @@ class LinearGaussian(ProcessDistribution):
         validate_args: bool | None = None,
     ) -> None:
         F, Q, H, R, m0, P0, c, d, B, D, diffuse = common_type(F, Q, H, R, m0, P0, c, d, B, D, diffuse)
-        process = LinearGaussianProcess(F, Q, H, R, m0, P0, c, d, B=B, D=D, diffuse=diffuse, driver=driver)
+        process = LinearGaussianProcess(
+            F, Q, H, R, m0, P0, c, d, B=B, D=D, diffuse=diffuse, driver=driver, steady_state=steady_state
+        )
         if times is None:
             size = num_steps or events.count_rows(process.num_steps, mask=(mask, -2), inputs=(inputs, -2))
             times = jnp.arange(size, dtype=process.like.dtype)
@@ -165,6 +169,7 @@ class LinearSDE(ProcessDistribution):
         D: Effect of the inputs on the observation, or None.
         diffuse: Directions with a flat start, or None; such a process cannot be drawn from.
         driver: Driver of the scan.
+        steady_state: Whether the compiled driver may let converged covariances stand still.
         times: Times, (..., time), non-decreasing. NumPy constants keep their gaps in float64 whatever the precision of
             the parameters, and equal gaps are discretised once.
         mask: True = observed, (..., time, channel), or None.
@@ -185,11 +190,14 @@ class LinearSDE(ProcessDistribution):
         D: jax.Array | None = None,
         diffuse: jax.Array | None = None,
         driver: str = "auto",
+        steady_state: bool = True,
         mask: jax.Array | None = None,
         inputs: jax.Array | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        process = LinearSDEProcess(dynamics, jnp.asarray(H), R, m0, P0, d, D=D, diffuse=diffuse, driver=driver)
+        process = LinearSDEProcess(
+            dynamics, jnp.asarray(H), R, m0, P0, d, D=D, diffuse=diffuse, driver=driver, steady_state=steady_state
+        )
         super().__init__(process, times, mask, inputs, validate_args=validate_args)
 
 
@@ -208,11 +216,11 @@ def _register(cls: type, data: tuple[str, ...], static: tuple[str, ...]) -> None
     jax.tree_util.register_pytree_node(cls, flatten, unflatten)
 
 
-_register(LinearGaussianProcess, ("parameters",), ("driver", "batch_shape", "num_steps"))
+_register(LinearGaussianProcess, ("parameters",), ("driver", "steady_state", "batch_shape", "num_steps"))
 _register(
     LinearSDEProcess,
     ("dynamics", "H", "R", "m0", "P0", "d", "D", "diffuse"),
-    ("is_stationary", "share_gaps", "driver"),
+    ("is_stationary", "share_gaps", "driver", "steady_state"),
 )
 _register(dynamics.Stack, ("components",), ("state_dim", "num_inputs"))
 for _name in set(dynamics.__all__) - {"AbstractLinearDynamics", "Stack"}:

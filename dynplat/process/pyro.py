@@ -143,6 +143,7 @@ class LinearGaussian(ProcessDistribution):
         D: Effect of the inputs on the observation, or None.
         diffuse: Directions with a flat start, or None; such a chain cannot be drawn from.
         driver: Driver of the scan.
+        steady_state: Whether the compiled driver may let converged covariances stand still.
         times: Times, (..., time), or None for 0, 1, 2, ...
         mask: True = observed, (..., time, channel), or None.
         inputs: Known inputs, (..., time, input), or None.
@@ -165,6 +166,7 @@ class LinearGaussian(ProcessDistribution):
         D: torch.Tensor | None = None,
         diffuse: torch.Tensor | None = None,
         driver: str = "auto",
+        steady_state: bool = True,
         times: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
         inputs: torch.Tensor | None = None,
@@ -172,7 +174,9 @@ class LinearGaussian(ProcessDistribution):
         validate_args: bool | None = None,
     ) -> None:
         F, Q, H, R, m0, P0, c, d, B, D, diffuse = common_type(F, Q, H, R, m0, P0, c, d, B, D, diffuse)
-        process = LinearGaussianProcess(F, Q, H, R, m0, P0, c, d, B=B, D=D, diffuse=diffuse, driver=driver)
+        process = LinearGaussianProcess(
+            F, Q, H, R, m0, P0, c, d, B=B, D=D, diffuse=diffuse, driver=driver, steady_state=steady_state
+        )
         if times is None:
             size = num_steps or events.count_rows(process.num_steps, mask=(mask, -2), inputs=(inputs, -2))
             times = torch.arange(size, dtype=F.dtype, device=F.device)
@@ -192,6 +196,7 @@ class LinearSDE(ProcessDistribution):
         D: Effect of the inputs on the observation, or None.
         diffuse: Directions with a flat start, or None; such a process cannot be drawn from.
         driver: Driver of the scan.
+        steady_state: Whether the compiled driver may let converged covariances stand still.
         times: Times, (..., time), non-decreasing, a tensor or NumPy array in float64.
         mask: True = observed, (..., time, channel), or None.
         inputs: Known inputs, (..., time, input), or None.
@@ -211,9 +216,12 @@ class LinearSDE(ProcessDistribution):
         D: torch.Tensor | None = None,
         diffuse: torch.Tensor | None = None,
         driver: str = "auto",
+        steady_state: bool = True,
         mask: torch.Tensor | None = None,
         inputs: torch.Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        process = LinearSDEProcess(dynamics, torch.as_tensor(H), R, m0, P0, d, D=D, diffuse=diffuse, driver=driver)
+        process = LinearSDEProcess(
+            dynamics, torch.as_tensor(H), R, m0, P0, d, D=D, diffuse=diffuse, driver=driver, steady_state=steady_state
+        )
         super().__init__(process, torch.as_tensor(times), mask, inputs, has_rsample=True, validate_args=validate_args)

@@ -12,10 +12,20 @@ from typing import Any
 
 from dynplat.errors import ArgumentError
 from dynplat.scan import balanced, sequential, tree
-from dynplat.scan.drivers import DRIVERS, check_driver, choose_driver, forced_driver
+from dynplat.scan.drivers import DRIVERS, check_driver, choose_driver, forced_driver, runs_compiled
 from dynplat.scan.sequential import fold
 
-__all__ = ["DRIVERS", "check_driver", "choose_driver", "fold", "forced_driver", "prefix", "reduce", "suffix"]
+__all__ = [
+    "DRIVERS",
+    "check_driver",
+    "choose_driver",
+    "fold",
+    "forced_driver",
+    "prefix",
+    "reduce",
+    "runs_compiled",
+    "suffix",
+]
 
 
 def reduce(combine: Callable[[Any, Any], Any], elements: Any, *, driver: str = "balanced") -> Any:
@@ -56,6 +66,6 @@ def _checked(elements: Any, driver: str) -> Any:
     size = tree.length(elements)
     if size == 0:
         raise ArgumentError("`elements` must have at least one row; got a time axis of length 0.")
-    if check_driver(driver) == "auto":
-        raise ArgumentError("`driver` must be 'sequential' or 'balanced' here; resolve 'auto' with `choose_driver`.")
+    if check_driver(driver) in ("auto", "compiled"):
+        raise ArgumentError("`driver` must be 'sequential' or 'balanced' here; resolve others with `choose_driver`.")
     return tree.stretch(elements, size)

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from dynplat.arrays import Array, is_jax_array, is_torch_array
-from dynplat.errors import ArgumentError
+from dynplat.arrays import Array, in_torch_transform, is_jax_array, is_torch_array
+from dynplat.errors import ArgumentError, CapabilityError
 
-DRIVERS = ("auto", "sequential", "balanced")
+DRIVERS = ("auto", "compiled", "sequential", "balanced")
 
 #: Below this number of rows a tree does not pay under torch on a CPU (value and gradient, states 2 to 12).
 _SHORT = 16
@@ -65,13 +65,43 @@ def check_driver(driver: str) -> str:
     return forced.driver
 
 
+def runs_compiled(driver: str, like: Array) -> bool:
+    """Whether a scan that has a compiled kernel runs it: asked for, or `auto` with nothing in its way.
+
+    On a CPU the kernels beat every generic driver at every size that was measured (`benchmarks/likelihoods.py`).
+
+    Raises:
+        CapabilityError: `compiled` was asked for where no kernel can run.
+    """
+    if driver not in ("auto", "compiled"):
+        return False
+    obstacle = _obstacle(like)
+    if obstacle is not None and driver == "compiled":
+        raise CapabilityError(f"`driver='compiled'` can't run here: {obstacle} Use 'auto', 'sequential' or 'balanced'.")
+    return obstacle is None
+
+
+def _obstacle(like: Array) -> str | None:
+    """What keeps compiled kernels from running on arrays like this one."""
+    if str(like.dtype).rpartition(".")[2] not in ("float32", "float64"):
+        return f"kernels know float32 and float64, and the arrays are {like.dtype}."
+    if is_torch_array(like):
+        if like.device.type != "cpu":
+            return f"kernels run on the CPU, and the tensors are on {like.device}."
+        if in_torch_transform():
+            return "inside `torch.func` transforms no tensor can be read."
+    elif is_jax_array(like) and _on_accelerator(like):
+        return "kernels run on the CPU, and JAX computes on an accelerator."
+    return None
+
+
 def choose_driver(driver: str, like: Array, size: int) -> str:
-    """Resolve `auto` by framework, device and number of rows.
+    """Resolve `auto` among the generic drivers by framework, device and number of rows; so too `compiled`.
 
     NumPy and JAX on a CPU run sequentially (JAX compiles the loop; a tree costs seconds to compile there). torch pays
     for every call, so it runs the tree, whose number of calls grows with log T; so does every framework on a GPU.
     """
-    if driver != "auto":
+    if driver not in ("auto", "compiled"):
         return driver
     if is_torch_array(like):
         return "balanced" if size > _SHORT else "sequential"

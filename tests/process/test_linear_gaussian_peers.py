@@ -26,7 +26,7 @@ def nile():
     return observe(statsmodels.datasets.nile.load_pandas().data["volume"].to_numpy())
 
 
-@pytest.mark.parametrize("driver", ["sequential", "balanced"])
+@pytest.mark.parametrize("driver", ["sequential", "balanced", "compiled"])
 def test_log_prob_and_moments_equal_statsmodels_with_missing_data(driver):
     from statsmodels.tsa.statespace.kalman_filter import KalmanFilter
     from statsmodels.tsa.statespace.kalman_smoother import KalmanSmoother
@@ -70,7 +70,7 @@ def test_log_prob_and_moments_equal_statsmodels_with_missing_data(driver):
 
 # The loader of pykalman leaves its file open.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("driver", ["sequential", "balanced"])
+@pytest.mark.parametrize("driver", ["sequential", "balanced", "compiled"])
 def test_filter_and_smoother_equal_the_robot_arrays_of_pykalman(driver):
     from pykalman.datasets import load_robot
 
@@ -215,7 +215,7 @@ def test_a_diffuse_chain_has_infinite_variance_before_data_and_cannot_be_simulat
         chain.smooth(blind)
 
 
-def test_gradients_equal_finite_differences_under_both_drivers_and_frameworks():
+def test_gradients_equal_finite_differences_under_all_drivers_and_frameworks():
     import jax
     import torch
 
@@ -249,7 +249,7 @@ def test_gradients_equal_finite_differences_under_both_drivers_and_frameworks():
         for name in names
     }
     found = {}
-    for driver in ("sequential", "balanced"):
+    for driver in ("sequential", "balanced", "compiled"):
         with framework("torch") as make:
             leaves = {name: make(a[name]).requires_grad_() for name in names}
             data = Observations(make(observations.times), make(observations.values), make(observations.mask))
@@ -257,8 +257,9 @@ def test_gradients_equal_finite_differences_under_both_drivers_and_frameworks():
             found["torch", driver] = {name: leaves[name].grad.numpy() for name in names}
     with framework("jax") as make:
         data = Observations(make(observations.times), make(observations.values), make(observations.mask))
-        grad = jax.jit(jax.grad(lambda p: LinearGaussian(**p, driver="sequential").log_prob(data)))
-        found["jax", "sequential"] = {k: np.asarray(v) for k, v in grad({k: make(v) for k, v in a.items()}).items()}
+        for driver in ("sequential", "compiled"):
+            grad = jax.jit(jax.grad(lambda p, driver=driver: LinearGaussian(**p, driver=driver).log_prob(data)))
+            found["jax", driver] = {k: np.asarray(v) for k, v in grad({k: make(v) for k, v in a.items()}).items()}
     first = found["torch", "sequential"]
     for grads in found.values():
         for name in names:
@@ -277,7 +278,7 @@ def test_gradient_is_finite_where_everything_is_singular():
         values, mask = np.ones((5, 2)), np.ones((5, 2), dtype=bool)
         mask[1:, 0] = False
         mask[3] = False
-        for driver in ("sequential", "balanced"):
+        for driver in ("sequential", "balanced", "compiled"):
             chain = LinearGaussian.time_invariant(
                 F,
                 0 * F.detach(),

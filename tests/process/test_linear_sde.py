@@ -494,3 +494,12 @@ def test_impossible_requests_are_refused(make, message):
 def test_a_law_without_density_is_refused_by_name():
     with pytest.raises(NoDensityError, match=r"row 1 \(time 0\)"):
         small(R=[[0.0]]).log_prob(seen([0.0, 0.0], [[1.0], [2.0]]))
+
+
+def test_gaps_that_differ_by_rounding_are_equal_and_others_are_not():
+    even = np.arange(1000) * 0.1
+    assert len(np.unique(np.diff(even))) > 1
+    np.testing.assert_allclose(np.unique(gaps_between(even)), [0.1], rtol=1e-14)
+    times = np.cumsum(np.random.default_rng(0).exponential(size=1000))
+    np.testing.assert_array_equal(gaps_between(times)[1:], np.diff(times))
+    np.testing.assert_array_equal(gaps_between(np.array([0.0, 1e-20, 1.0, 1.0])), [1e-20, 1e-20, 1.0, 0.0])

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.custom_batching import custom_vmap
 
-from dynplat.scan.kernels.kernel import Kernel, num_groups
+from dynplat.scan.kernels.kernel import KINDS, Kernel, num_groups
 
 Twin = Callable[..., tuple[jax.Array, ...]]
 
@@ -43,9 +43,11 @@ def _differentiable(kernel: Kernel, twin: Twin) -> Callable[..., tuple[jax.Array
 
     def forward(*primals: Any) -> tuple[tuple[jax.Array, ...], Any]:
         inputs = tuple(primal.value for primal in primals)
-        wanted = tuple(bool(primals[place].perturbed) for place in kernel.differentiable)
+        # JAX may use the structure that one call of this function returned for another call: which gradients are wanted
+        # must travel as numbers.
+        wanted = np.array([[primals[place].perturbed for place in kernel.differentiable]], dtype=KINDS["flag"])
         outputs = _forward(kernel, twin, keep=True)(*inputs)
-        return tuple(outputs[place] for place in reported), (inputs, outputs, _Wanted(wanted))
+        return tuple(outputs[place] for place in reported), (inputs, outputs, jax.numpy.asarray(wanted))
 
     def backward(kept: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
         inputs, outputs, wanted = kept
@@ -53,28 +55,14 @@ def _differentiable(kernel: Kernel, twin: Twin) -> Callable[..., tuple[jax.Array
             jax.numpy.zeros(value.shape, value.dtype) if _is_zero(cotangent) else cotangent
             for value, cotangent in zip(outputs, cotangents[: kernel.num_values], strict=False)
         )
-        found = iter(_backward(kernel, twin, wanted.flags)(*inputs, *outputs, *of_values))
+        found = _backward(kernel, twin)(*inputs, *outputs, *of_values, wanted)
         gradients: list[Any] = [None] * len(inputs)
-        for place, wish in zip(kernel.differentiable, wanted.flags, strict=True):
-            if wish:
-                gradients[place] = next(found)
+        for place, gradient in zip(kernel.differentiable, found, strict=True):
+            gradients[place] = gradient
         return tuple(gradients)
 
     function.defvjp(forward, backward, symbolic_zeros=True)
     return function
-
-
-@jax.tree_util.register_static
-class _Wanted(tuple):
-    """Which gradients are asked for: known while tracing."""
-
-    def __new__(cls, flags: Sequence[bool]) -> _Wanted:
-        return super().__new__(cls, flags)
-
-    @property
-    def flags(self) -> tuple[bool, ...]:
-        """The flags."""
-        return tuple(self)
 
 
 def _is_zero(cotangent: Any) -> bool:
@@ -115,11 +103,11 @@ def _forward(kernel: Kernel, twin: Twin, *, keep: bool) -> Callable[..., tuple[j
     return forward
 
 
-@lru_cache(maxsize=256)
-def _backward(kernel: Kernel, twin: Twin, wanted: tuple[bool, ...]) -> Callable[..., tuple[jax.Array, ...]]:
-    """The wanted gradients as a function of inputs, outputs and cotangents."""
+@lru_cache(maxsize=64)
+def _backward(kernel: Kernel, twin: Twin) -> Callable[..., tuple[jax.Array, ...]]:
+    """The gradients as a function of inputs, outputs, cotangents and flags that say which are wanted."""
     count = len(kernel.inputs)
-    places = [place for place, wish in zip(kernel.differentiable, wanted, strict=True) if wish]
+    places = kernel.differentiable
 
     @jax.custom_jvp
     def backward(*arrays: jax.Array) -> tuple[jax.Array, ...]:
@@ -127,7 +115,7 @@ def _backward(kernel: Kernel, twin: Twin, wanted: tuple[bool, ...]) -> Callable[
 
     @backward.defjvp
     def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-        first_cotangent = len(primals) - kernel.num_values
+        of_values = slice(len(primals) - 1 - kernel.num_values, len(primals) - 1)
 
         def gradients(inputs: Any, cotangents: Any) -> tuple[jax.Array, ...]:
             def values(*asked: jax.Array) -> tuple[jax.Array, ...]:
@@ -138,30 +126,20 @@ def _backward(kernel: Kernel, twin: Twin, wanted: tuple[bool, ...]) -> Callable[
 
             return jax.vjp(values, *(inputs[place] for place in places))[1](tuple(cotangents))
 
-        _, moved = jax.jvp(
-            gradients,
-            (primals[:count], primals[first_cotangent:]),
-            (tangents[:count], tangents[first_cotangent:]),
-        )
+        _, moved = jax.jvp(gradients, (primals[:count], primals[of_values]), (tangents[:count], tangents[of_values]))
         return backward(*primals), moved
 
     @custom_vmap
     def mapped(*arrays: jax.Array) -> tuple[jax.Array, ...]:
         dtype = arrays[0].dtype
-        results = [
-            jax.ShapeDtypeStruct(
-                arrays[place].shape if wish else (0,) * kernel.inputs[place].rank, kernel.inputs[place].dtype(dtype)
-            )
-            for place, wish in zip(kernel.differentiable, wanted, strict=True)
-        ]
-        found = jax.ffi.ffi_call(_target(kernel, dtype, 1), results)(*arrays)
-        return tuple(gradient for gradient, wish in zip(found, wanted, strict=True) if wish)
+        results = [jax.ShapeDtypeStruct(arrays[place].shape, dtype) for place in places]
+        return tuple(jax.ffi.ffi_call(_target(kernel, dtype, 1), results)(*arrays))
 
     @mapped.def_vmap
     def _(size: int, batched: Sequence[bool], *arrays: jax.Array) -> tuple[Any, Any]:
         # Each mapped call has gradients of its own, also for what the calls share.
-        merged = _merged(size, batched, arrays, whole=True)
-        found = mapped(*merged)
+        wanted = arrays[-1][0] if batched[-1] else arrays[-1]
+        found = mapped(*_merged(size, batched[:-1], arrays[:-1], whole=True), wanted)
         gradients = []
         for place, gradient in zip(places, found, strict=True):
             gradient = _apart(size, gradient)

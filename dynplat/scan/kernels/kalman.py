@@ -58,8 +58,8 @@ from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
 def handlers(real: Any) -> tuple[Any, Any]:
     """Return the addresses of `forward` and `backward` as functions for XLA, for real numbers of a dtype."""
     r3, r4 = (np.empty((0,) * rank, real) for rank in (3, 4))
-    f3 = np.empty((0, 0, 0), np.uint8)
-    i2 = np.empty((0, 0), np.int64)
+    f2, f3 = np.empty((0, 0), np.uint8), np.empty((0, 0, 0), np.uint8)
+    i2 = np.empty((0, 0), np.int32)
 
     @handler
     def forward_handler(frame: int) -> int:
@@ -109,6 +109,7 @@ def handlers(real: Any) -> tuple[Any, Any]:
             argument(frame, 15, r4),
             argument(frame, 16, i2),
             argument(frame, 17, r3),
+            argument(frame, 18, f2),
             result(frame, 0, r4),
             result(frame, 1, r4),
             result(frame, 2, r4),

@@ -13,31 +13,51 @@ from dynplat.scan.kernels.small import closed_loop, congruence, of, square
 def backward(
     F, Q, H, R, m0, P0, c, y, mask, options,
     log_prob, means, weights, covs, gains, factors, status,
-    cotangent,
+    cotangent, wanted,
     dF, dQ, dH, dR, dm0, dP0, dc, dy,
 ):  # fmt: skip
     """Add up the gradients of all groups.
 
-    Inputs: those of `forward`, what it gave (with whole time axes), and `cotangent` of `log_prob`, (G, T, M).
-    Outputs: gradients, shaped as the inputs; one of size 0 is not wanted.
+    Inputs: those of `forward`, what it gave (with whole time axes), `cotangent` of `log_prob`, (G, T, M), and `wanted`,
+    flags (1, 8).
+    Outputs: gradients, shaped as the inputs; those that are not wanted may have size 0.
     """
     dF[:], dQ[:], dH[:], dR[:], dm0[:], dP0[:], dc[:], dy[:] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for g in range(log_prob.shape[0]):
         _backward_group(
-            g, F, H, c, means, weights, covs, gains, factors, status, cotangent, dF, dQ, dH, dR, dm0, dP0, dc, dy
+            g,
+            F,
+            H,
+            c,
+            means,
+            weights,
+            covs,
+            gains,
+            factors,
+            status,
+            cotangent,
+            wanted,
+            dF,
+            dQ,
+            dH,
+            dR,
+            dm0,
+            dP0,
+            dc,
+            dy,
         )
 
 
 @compiled
 def _backward_group(
-    g, F, H, c, means, weights, covs, gains, factors, status, cotangent, dF, dQ, dH, dR, dm0, dP0, dc, dy
+    g, F, H, c, means, weights, covs, gains, factors, status, cotangent, wanted, dF, dQ, dH, dR, dm0, dP0, dc, dy
 ):
     T, p, M = weights.shape[1], weights.shape[2], weights.shape[3]
     n = F.shape[3]
     real = means.dtype
     gF, gH = of(g, F.shape[0]), of(g, H.shape[0])
-    want_F, want_Q, want_H, want_R = dF.size > 0, dQ.size > 0, dH.size > 0, dR.size > 0
-    want_m0, want_P0, want_c, want_y = dm0.size > 0, dP0.size > 0, dc.size > 0, dy.size > 0
+    want_F, want_Q, want_H, want_R = wanted[0, 0] != 0, wanted[0, 1] != 0, wanted[0, 2] != 0, wanted[0, 3] != 0
+    want_m0, want_P0, want_c, want_y = wanted[0, 4] != 0, wanted[0, 5] != 0, wanted[0, 6] != 0, wanted[0, 7] != 0
     hF, hQ, hH, hR = of(g, dF.shape[0]), of(g, dQ.shape[0]), of(g, dH.shape[0]), of(g, dR.shape[0])
     hm, hP, hc, hy = of(g, dm0.shape[0]), of(g, dP0.shape[0]), of(g, dc.shape[0]), of(g, dy.shape[0])
     want_matrices = want_F or want_Q or want_H or want_R or want_P0
@@ -258,7 +278,7 @@ def _before_update(Lambda, H, gH, tH, E, C, Z, X):
 
 @compiled
 def _pull_back(F, gF, tF, Lambda, V):
-    """Replace Lambda by F^T Lambda F."""
+    """Replace Lambda by F^T Lambda F, made symmetric: the recursion does not damp an antisymmetric error."""
     n = V.shape[0]
     for i in range(n):
         for j in range(n):
@@ -275,6 +295,11 @@ def _pull_back(F, gF, tF, Lambda, V):
             f = F[gF, tF, k, i]
             for j in range(n):
                 Lambda[i, j] += f * V[k, j]
+    for i in range(n):
+        for j in range(i):
+            f = (Lambda[i, j] + Lambda[j, i]) / 2
+            Lambda[i, j] = f
+            Lambda[j, i] = f
 
 
 @compiled

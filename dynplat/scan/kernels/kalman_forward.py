@@ -22,7 +22,7 @@ def forward(F, Q, H, R, m0, P0, c, y, mask, options, log_prob, means, weights, c
     """Filter all groups.
 
     Inputs: F, Q, H, R, m0, P0, c, y, mask (see `kalman`);
-        options: int64 (1, 1): 1 to look for a steady state.
+        options: int32 (1, 1): 1 to look for a steady state.
     Outputs:
         log_prob: log p(y_t | y_<t), (G, T, M).
         means: filtered means (G, T or 1, n, M); a time axis of length 1 keeps only the last.
@@ -30,7 +30,7 @@ def forward(F, Q, H, R, m0, P0, c, y, mask, options, log_prob, means, weights, c
         covs: filtered covariances (G, T or 1, n, n); rows after the settled one are not written.
         gains: K transposed, 0 in missing cells, (G, T or 1, p, n); likewise.
         factors: inverse Cholesky factors of S, 0 in missing cells, (G, T or 1, p, p); likewise.
-        status: int64 (G, 2).
+        status: int32 (G, 2).
     """
     for g in range(log_prob.shape[0]):
         done = _forward_group(

@@ -22,7 +22,7 @@ import numpy as np
 Shape = tuple[int, ...]
 
 #: NumPy dtypes of the kinds of arrays; real arrays have the dtype of the call.
-KINDS = {"count": np.int64, "flag": np.uint8}
+KINDS = {"count": np.int32, "flag": np.uint8}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Spec:
     Args:
         name: Its name.
         rank: Its number of axes, the group included.
-        kind: `real`, `count` (int64) or `flag` (uint8).
+        kind: `real`, `count` (int32: JAX has no other without its x64 switch) or `flag` (uint8).
         differentiable: Whether the adjoint gives its gradient.
     """
 
@@ -58,8 +58,9 @@ class Kernel:
         shapes: Function of the shapes of the inputs that gives the shapes of the outputs, and of whether the adjoint
             will be asked for.
         forward: Compiled function of inputs and outputs.
-        backward: Compiled function of inputs, outputs, cotangents of the values and gradients of the differentiable
-            inputs; a gradient of size 0 is not wanted.
+        backward: Compiled function of inputs, outputs, cotangents of the values, flags (1, differentiable inputs) that
+            say which gradients are wanted, and gradients; of one that is not wanted nothing but zeros is asked, and it
+            may have size 0.
         handlers: Function of a dtype that gives the addresses of both as functions for XLA.
     """
 
@@ -114,7 +115,9 @@ class Kernel:
             np.empty(inputs[place].shape if wish else (0,) * self.inputs[place].rank, real)
             for place, wish in zip(self.differentiable, wanted, strict=True)
         )
-        gradients = _in_parts(self.backward, num_groups(inputs), (*inputs, *outputs, *cotangents), gradients, threads)
+        flags = np.array([wanted], dtype=KINDS["flag"])
+        arrays = (*inputs, *outputs, *cotangents, flags)
+        gradients = _in_parts(self.backward, num_groups(inputs), arrays, gradients, threads)
         return tuple(g if wish else None for g, wish in zip(gradients, wanted, strict=True))
 
 

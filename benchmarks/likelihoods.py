@@ -1,0 +1,376 @@
+"""Log-likelihoods of linear-Gaussian chains, and their gradients: dynplat beside other libraries, in one run.
+
+Every contender runs in a process of its own, so that first calls and peak memory are its own too; all get the same
+data, and values must agree to 1e-8 (float64). A peer that is not installed is left out and named. Ratios are to the
+fastest peer that can do the case: above 1, dynplat is faster.
+
+Systems: `invariant` (nothing changes in time) and `general` (transitions and noise change at every row), all fully
+observed, since most peers know no holes. Gradients are those with respect to the transition and both noise covariances.
+
+Run: python benchmarks/likelihoods.py [--quick] [--markdown FILE]
+Peers: pip install 'dynplat[benchmarks]'
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: (states, channels, rows, series, system)
+CASES = (
+    (4, 2, 1_000, 1, "invariant"),
+    (4, 2, 10_000, 1, "invariant"),
+    (4, 2, 100_000, 1, "invariant"),
+    (16, 8, 1_000, 1, "invariant"),
+    (16, 8, 10_000, 1, "invariant"),
+    (4, 2, 1_000, 64, "invariant"),
+    (16, 8, 1_000, 64, "invariant"),
+    (4, 2, 1_000, 1, "general"),
+    (4, 2, 10_000, 1, "general"),
+    (4, 2, 100_000, 1, "general"),
+    (16, 8, 1_000, 1, "general"),
+    (4, 2, 1_000_000, 1, "invariant"),
+)
+QUICK = ((4, 2, 1_000, 1, "invariant"), (4, 2, 1_000, 64, "invariant"), (4, 2, 1_000, 1, "general"))
+
+OURS = ("dynplat torch", "dynplat jax", "dynplat torch, no steady state")
+PEERS = ("statsmodels", "jax lax.scan", "dynamax", "cuthbert", "pyro GaussianHMM")
+#: Longest series each peer is given: beyond it a call takes minutes.
+LIMITS = {"cuthbert": 10_000, "dynamax": 100_000, "jax lax.scan": 100_000, "pyro GaussianHMM": 100_000}
+TOLERANCE = 1e-8
+SECONDS = 2.0  # spent on repetitions of one measurement
+
+
+def make_case(n: int, p: int, rows: int, series: int, system: str) -> dict[str, np.ndarray]:
+    """The system and its data: F, Q, H, R with a time axis (length 1 where nothing changes), m0, P0, y."""
+    rng = np.random.default_rng(0)
+    times = rows if system == "general" else 1
+    turn = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    damping = rng.uniform(0.85, 0.99, (times, 1, 1))
+    scale = rng.uniform(0.5, 1.5, (times, 1, 1))
+    return {
+        "F": damping * turn,
+        "Q": 0.1 * scale * np.eye(n),
+        "H": np.broadcast_to(rng.standard_normal((1, p, n)), (1, p, n)).copy(),
+        "R": 0.5 * scale[::-1] * np.eye(p),
+        "m0": np.zeros(n),
+        "P0": np.eye(n),
+        "y": rng.standard_normal((series, rows, p)),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------- contenders
+# Each returns a function without arguments that computes the log-likelihood, summed over series, and with `gradient`
+# the gradients with respect to F, Q and R too.
+
+
+def ours_torch(case: dict[str, np.ndarray], gradient: bool, steady_state: bool = True) -> Any:
+    """Our chain under torch."""
+    import torch
+
+    from dynplat.arrays import Observations
+    from dynplat.process import LinearGaussian
+
+    a = {name: torch.tensor(value) for name, value in case.items()}
+    leaves = [a[name].requires_grad_(gradient) for name in ("F", "Q", "R")]
+    rows = a["y"].shape[-2]
+    data = Observations(torch.arange(rows, dtype=torch.float64), a["y"], torch.ones(a["y"].shape, dtype=torch.bool))
+
+    def run() -> float:
+        chain = LinearGaussian(a["F"], a["Q"], a["H"], a["R"], a["m0"], a["P0"], steady_state=steady_state)
+        value = chain.log_prob(data).sum()
+        if gradient:
+            torch.autograd.grad(value, leaves)
+        return float(value.detach())
+
+    return run
+
+
+def ours_jax(case: dict[str, np.ndarray], gradient: bool) -> Any:
+    """Our chain under JAX."""
+    import jax.numpy as jnp
+
+    from dynplat.arrays import Observations
+    from dynplat.process import LinearGaussian
+
+    a = {name: jnp.asarray(value) for name, value in case.items()}
+    mask = np.ones(case["y"].shape, dtype=bool)
+    times = np.arange(float(case["y"].shape[-2]))
+
+    def value(F: Any, Q: Any, R: Any, y: Any) -> Any:
+        chain = LinearGaussian(F, Q, a["H"], R, a["m0"], a["P0"])
+        return chain.log_prob(Observations(times, y, mask)).sum()
+
+    return _jitted(value, a, gradient)
+
+
+def _jitted(value: Any, a: dict[str, Any], gradient: bool) -> Any:
+    import jax
+
+    function = jax.jit(jax.value_and_grad(value, (0, 1, 2)) if gradient else value)
+
+    def run() -> float:
+        out = jax.block_until_ready(function(a["F"], a["Q"], a["R"], a["y"]))
+        return float(out[0] if gradient else out)
+
+    return run
+
+
+def peer_scan(case: dict[str, np.ndarray], gradient: bool) -> Any:
+    """A Kalman filter written by hand with `lax.scan`, mapped over series."""
+    import jax
+    import jax.numpy as jnp
+
+    a = {name: jnp.asarray(value) for name, value in case.items()}
+    rows, p = case["y"].shape[-2:]
+    moving = case["F"].shape[0] > 1
+
+    def one(F: Any, Q: Any, R: Any, y: Any) -> Any:
+        H = a["H"][0]
+
+        def step(state: Any, now: Any) -> Any:
+            m, P = state
+            F, Q, R, y, first = now if moving else (*shared, *now)
+            m, P = jnp.where(first, m, F @ m), jnp.where(first, P, F @ P @ F.T + Q)
+            S = H @ P @ H.T + R
+            L = jnp.linalg.cholesky(S)
+            v = y - H @ m
+            K = jax.scipy.linalg.cho_solve((L, True), H @ P).T
+            w = jax.scipy.linalg.solve_triangular(L, v, lower=True)
+            value = -0.5 * w @ w - jnp.log(jnp.diag(L)).sum() - 0.5 * p * jnp.log(2 * jnp.pi)
+            return (m + K @ v, P - K @ S @ K.T), value
+
+        shared = (F[0], Q[0], R[0])
+        first = jnp.arange(rows) == 0
+        steps = (F, Q, R, y, first) if moving else (y, first)
+        return jax.lax.scan(step, (a["m0"], a["P0"]), steps)[1].sum()
+
+    def value(F: Any, Q: Any, R: Any, y: Any) -> Any:
+        return jax.vmap(one, (None, None, None, 0))(F, Q, R, y).sum()
+
+    return _jitted(value, a, gradient)
+
+
+def peer_dynamax(case: dict[str, np.ndarray], gradient: bool) -> Any:
+    """dynamax, `lgssm_filter`, mapped over series."""
+    import jax
+    import jax.numpy as jnp
+    from dynamax.linear_gaussian_ssm import lgssm_filter
+    from dynamax.linear_gaussian_ssm.inference import (
+        ParamsLGSSM,
+        ParamsLGSSMDynamics,
+        ParamsLGSSMEmissions,
+        ParamsLGSSMInitial,
+    )
+
+    a = {name: jnp.asarray(value) for name, value in case.items()}
+    moving = case["F"].shape[0] > 1
+    n, p = case["F"].shape[-1], case["H"].shape[-2]
+
+    def value(F: Any, Q: Any, R: Any, y: Any) -> Any:
+        # Its transition of row t leads into row t + 1.
+        F, Q = (jnp.concatenate([x[1:], x[:1]]) if moving else x[0] for x in (F, Q))
+        parameters = ParamsLGSSM(
+            initial=ParamsLGSSMInitial(mean=a["m0"], cov=a["P0"]),
+            dynamics=ParamsLGSSMDynamics(weights=F, bias=jnp.zeros(n), input_weights=jnp.zeros((n, 0)), cov=Q),
+            emissions=ParamsLGSSMEmissions(
+                weights=a["H"][0], bias=jnp.zeros(p), input_weights=jnp.zeros((p, 0)), cov=R if moving else R[0]
+            ),
+        )
+        return jax.vmap(lambda y: lgssm_filter(parameters, y).marginal_loglik)(y).sum()
+
+    return _jitted(value, a, gradient)
+
+
+def peer_cuthbert(case: dict[str, np.ndarray], gradient: bool) -> Any:
+    """cuthbert, `gaussian.kalman`, sequential, mapped over series; square roots of covariances are its parameters."""
+    import jax
+    import jax.numpy as jnp
+    from cuthbert import filter as run_filter
+    from cuthbert.gaussian import kalman
+
+    a = {name: jnp.asarray(value) for name, value in case.items()}
+    n, p = case["F"].shape[-1], case["H"].shape[-2]
+    rows = case["y"].shape[-2]
+
+    def one(F: Any, Q: Any, R: Any, y: Any) -> Any:
+        pick = lambda x, t: x[jnp.minimum(t, x.shape[0] - 1)]  # noqa: E731
+        built = kalman.build_filter(
+            get_init_params=lambda _: (a["m0"], jnp.linalg.cholesky(a["P0"])),
+            get_dynamics_params=lambda t: (pick(F, t), jnp.zeros(n), jnp.linalg.cholesky(pick(Q, t))),
+            get_observation_params=lambda t: (a["H"][0], jnp.zeros(p), jnp.linalg.cholesky(pick(R, t)), pick(y, t)),
+        )
+        return run_filter(built, jnp.arange(rows), parallel=False).log_normalizing_constant[-1]
+
+    def value(F: Any, Q: Any, R: Any, y: Any) -> Any:
+        return jax.vmap(one, (None, None, None, 0))(F, Q, R, y).sum()
+
+    return _jitted(value, a, gradient)
+
+
+def peer_statsmodels(case: dict[str, np.ndarray], gradient: bool) -> Any:
+    """statsmodels, the compiled Kalman filter, series one after the other; it has no gradients."""
+    from statsmodels.tsa.statespace.kalman_filter import KalmanFilter
+
+    if gradient:
+        raise NotImplementedError("no gradients")
+    filters = []
+    for y in case["y"]:
+        built = KalmanFilter(k_endog=y.shape[1], k_states=case["F"].shape[-1], loglikelihood_burn=0)
+        built.bind(np.asfortranarray(y.T))
+        # Its transition of row t leads into row t + 1.
+        F, Q = (np.concatenate([case[x][1:], case[x][:1]]) if len(case[x]) > 1 else case[x] for x in "FQ")
+        built["transition"], built["state_cov"] = np.moveaxis(F, 0, -1), np.moveaxis(Q, 0, -1)
+        built["selection"] = np.eye(case["F"].shape[-1])
+        built["design"], built["obs_cov"] = np.moveaxis(case["H"], 0, -1), np.moveaxis(case["R"], 0, -1)
+        built.initialize_known(case["m0"], case["P0"])
+        built.tolerance = float(os.environ.get("STATSMODELS_TOLERANCE", "0"))
+        filters.append(built)
+
+    def run() -> float:
+        return sum(float(built.loglike()) for built in filters)
+
+    return run
+
+
+def peer_pyro(case: dict[str, np.ndarray], gradient: bool) -> Any:
+    """Pyro, `GaussianHMM`; its law starts one transition before the first row, so the start is shifted to agree."""
+    import torch
+    from pyro.distributions import GaussianHMM, MultivariateNormal
+
+    if case["F"].shape[0] > 1:
+        raise NotImplementedError("its first transition cannot be left out of a chain that changes in time")
+    a = {name: torch.tensor(value) for name, value in case.items()}
+    leaves = [a[name].requires_grad_(gradient) for name in ("F", "Q", "R")]
+    n, p = case["F"].shape[-1], case["H"].shape[-2]
+    # x_0 ~ N(m0, P0) is F x_{-1} + N(0, Q) with x_{-1} ~ N(F^{-1} m0, F^{-1} (P0 - Q) F^{-T}).
+    inverse = np.linalg.inv(case["F"][0])
+    start = torch.tensor(inverse @ (case["P0"] - case["Q"][0]) @ inverse.T)
+    rows = case["y"].shape[-2]
+
+    def run() -> float:
+        law = GaussianHMM(
+            MultivariateNormal(torch.zeros(n, dtype=torch.float64), start),
+            a["F"][0].mT,
+            MultivariateNormal(torch.zeros(n, dtype=torch.float64), a["Q"][0]),
+            a["H"][0].mT,
+            MultivariateNormal(torch.zeros(p, dtype=torch.float64), a["R"][0]),
+            duration=rows,
+        )
+        value = law.log_prob(a["y"]).sum()
+        if gradient:
+            torch.autograd.grad(value, leaves)
+        return float(value.detach())
+
+    return run
+
+
+CONTENDERS = {
+    "dynplat torch": ours_torch,
+    "dynplat torch, no steady state": lambda case, gradient: ours_torch(case, gradient, steady_state=False),
+    "dynplat jax": ours_jax,
+    "jax lax.scan": peer_scan,
+    "dynamax": peer_dynamax,
+    "cuthbert": peer_cuthbert,
+    "statsmodels": peer_statsmodels,
+    "pyro GaussianHMM": peer_pyro,
+}
+
+
+# ------------------------------------------------------------------------------------------------------ measurement
+
+
+def measure_one(name: str, case: tuple[Any, ...], gradient: bool) -> dict[str, Any]:
+    """Measure one contender in this process."""
+    if "jax" in name or name in ("dynamax", "cuthbert"):
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    arrays = make_case(*case)
+    try:
+        run = CONTENDERS[name](arrays, gradient)
+    except ImportError as error:
+        return {"skipped": f"not installed ({error.name})"}
+    except NotImplementedError as error:
+        return {"skipped": str(error)}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    value = run()
+    first = time.perf_counter() - started
+    seconds = []
+    while len(seconds) < 3 or (sum(seconds) < SECONDS and len(seconds) < 200):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {"value": value, "seconds": float(np.median(seconds)), "first": first, "memory": memory}
+
+
+def measure(name: str, case: tuple[Any, ...], gradient: bool) -> dict[str, Any]:
+    """Measure one contender in a process of its own."""
+    if case[2] > LIMITS.get(name, 10**9):
+        return {"skipped": "too long"}
+    command = [sys.executable, __file__, "--one", json.dumps([name, case, gradient])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    if done.returncode:
+        return {"skipped": f"failed: {done.stderr.strip().splitlines()[-1][:200]}"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> int:
+    """Print the tables; exit code 1 when values disagree."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="three short cases")
+    parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        name, case, gradient = json.loads(arguments.one)
+        print(json.dumps(measure_one(name, tuple(case), gradient)))
+        return 0
+    lines: list[str] = []
+    agree = True
+    for gradient in (False, True):
+        title = "value and gradient" if gradient else "value"
+        header = ["(n, p), rows, series, system", *OURS, *PEERS, "fastest peer / dynplat"]
+        lines += ["", f"Log-likelihood, {title}: milliseconds a call (first call in seconds; MB above the start)", ""]
+        lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+        for case in QUICK if arguments.quick else CASES:
+            results = {name: measure(name, case, gradient) for name in (*OURS, *PEERS)}
+            reference = results[OURS[0]]["value"]
+            cells, peers = [], []
+            for name, result in results.items():
+                if "skipped" in result:
+                    cells.append("-")
+                    print(f"  {name}, {case}, {title}: {result['skipped']}", file=sys.stderr)
+                    continue
+                cells.append(f"{1e3 * result['seconds']:.3g} ({result['first']:.2g}; {result['memory']:.0f})")
+                if abs(result["value"] - reference) > TOLERANCE * abs(reference):
+                    agree = False
+                    cells[-1] += " DISAGREES"
+                elif name in PEERS:
+                    peers.append(result["seconds"])
+            best = min(results[name]["seconds"] for name in OURS[:2])
+            n, p, rows, series, system = case
+            ratio = f"{min(peers) / best:.1f}" if peers else "-"
+            lines.append(f"| ({n}, {p}), {rows:,}, {series}, {system} | " + " | ".join(cells) + f" | {ratio} |")
+            print(lines[-1], flush=True)
+    text = "\n".join(lines).strip() + "\n"
+    print(text)
+    if arguments.markdown:
+        arguments.markdown.write_text(text)
+    print("values agree" if agree else "values DISAGREE")
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""A linear-Gaussian chain laid out for the compiled Kalman filter, and the generic filter in that layout: its twin.
+
+Leading axes fall in two kinds: an axis along which no covariance and no hole changes holds *members*, which share one
+covariance recursion; any other holds *groups* (see `dynplat.scan.kernels.kalman`).
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dynplat.arrays import Array, array_namespace, asarray_like, is_jax_array, is_torch_array, symmetrise
+from dynplat.process.chain_layout import Parameters, move_axis, observation_offset, transition_offset
+from dynplat.scan.drivers import choose_driver
+from dynplat.scan.kernels.kernel import available_threads
+from dynplat.semigroup import Step, initial_state
+
+#: Members that a thread is given at least: below that it would only repeat the covariance recursion.
+_MEMBERS_PER_THREAD = 16
+
+
+class KalmanInputs(NamedTuple):
+    """Inputs of the compiled filter, in its order (see `dynplat.scan.kernels.kalman`)."""
+
+    F: Array
+    Q: Array
+    H: Array
+    R: Array
+    m0: Array
+    P0: Array
+    c: Array
+    y: Array
+    mask: Array
+    options: Array
+
+
+class KalmanLayout(NamedTuple):
+    """How the leading axes of a chain and its data became groups and members.
+
+    Attributes:
+        lead: The leading shape.
+        groups: Axes that hold groups.
+        members: Axes that hold members.
+        parts: Number of groups into which the members are split, so that threads can share them.
+    """
+
+    lead: tuple[int, ...]
+    groups: tuple[int, ...]
+    members: tuple[int, ...]
+    parts: int
+
+
+def run_compiled_likelihood(
+    parameters: Parameters, values: Array, mask: Array | None, inputs: Array | None, *, steady_state: bool
+) -> tuple[Array, Any]:
+    """Log density of each row, (..., time), by the compiled filter, and what the filter tells of the run.
+
+    Args:
+        parameters: The chain; without a flat start.
+        values: (..., time, p).
+        mask: True = observed, broadcasts with `values`; None = everything is observed.
+        inputs: (..., time, k) or None.
+        steady_state: Whether covariances that have converged may stand still.
+    """
+    arrays, layout = kalman_inputs(parameters, values, mask, inputs, steady_state=steady_state)
+    like = arrays.y
+    if is_torch_array(like):
+        from dynplat.scan.kernels import torch as calls
+        from dynplat.scan.kernels.kalman import KALMAN
+
+        (log_prob,), status = calls.call(KALMAN, kalman_twin, arrays)
+    elif is_jax_array(like):
+        from dynplat.scan.kernels import jax as calls
+        from dynplat.scan.kernels.kalman import KALMAN
+
+        (log_prob,), status = calls.call(KALMAN, kalman_twin, arrays)
+    else:
+        from dynplat.scan.kernels.kalman import KALMAN
+
+        outputs = KALMAN.run([np.ascontiguousarray(array) for array in arrays], keep=False)
+        log_prob, status = outputs[0], outputs[-1]
+    return _to_lead(log_prob, layout), status
+
+
+def kalman_inputs(
+    parameters: Parameters, values: Array, mask: Array | None, inputs: Array | None, *, steady_state: bool
+) -> tuple[KalmanInputs, KalmanLayout]:
+    """Lay a chain and its data out for the compiled filter (arguments as for `run_compiled_likelihood`)."""
+    F, Q, H, R, m0, P0 = parameters[:6]
+    xp = array_namespace(F, values)
+    offset, drift = observation_offset(parameters, inputs), transition_offset(parameters, inputs)
+    residual = values if offset is None else values - offset
+    n, p = int(F.shape[-1]), int(H.shape[-2])
+    if drift is None:
+        drift = asarray_like(np.zeros((1, n)), F)
+    if mask is None:
+        mask = asarray_like(np.ones((1, p), dtype=bool), F)
+    shared = {"F": (F, 3), "Q": (Q, 3), "H": (H, 3), "R": (R, 3), "P0": (P0, 2), "mask": (mask, 2)}
+    own = {"m0": (m0, 1), "c": (drift, 2), "y": (residual, 2)}
+    leads = {name: tuple(array.shape[: array.ndim - core]) for name, (array, core) in (shared | own).items()}
+    lead = tuple(np.broadcast_shapes(*leads.values()))
+    grouped = np.broadcast_shapes(*(leads[name] for name in shared))
+    grouped = (1,) * (len(lead) - len(grouped)) + tuple(grouped)
+    members = tuple(axis for axis, size in enumerate(grouped) if size == 1)
+    groups = tuple(axis for axis, size in enumerate(grouped) if size != 1)
+    count = prod(lead[axis] for axis in members)
+    parts = 1
+    if not groups and not is_jax_array(F):
+        parts = _split(count)
+    layout = KalmanLayout(lead, groups, members, parts)
+    arrays = {name: _grouped(array, core, layout) for name, (array, core) in shared.items()}
+    arrays |= {name: _with_members(array, core, layout) for name, (array, core) in own.items()}
+    y = arrays["y"]
+    if y.shape[-1] != count // parts:
+        y = xp.broadcast_to(y, (*y.shape[:-1], count // parts))
+    arrays["y"] = y
+    arrays["mask"] = xp.astype(arrays["mask"], xp.uint8)
+    arrays["options"] = asarray_like(np.full((1, 1), steady_state, dtype=np.int32), F)
+    return KalmanInputs(**arrays), layout
+
+
+def kalman_twin(
+    F: Array, Q: Array, H: Array, R: Array, m0: Array, P0: Array, c: Array, y: Array, mask: Array, options: Array
+) -> tuple[Array]:
+    """Log density of each row, (group, time, member), by the generic filter from the compiled one's inputs."""
+    from dynplat.process.filtering import forward
+
+    xp = array_namespace(F, y)
+    seen = mask != 0
+    both = seen[..., :, None] & seen[..., None, :]
+    n, p = int(F.shape[-1]), int(H.shape[-2])
+    eye = asarray_like(np.eye(p), F)
+    steps = Step(
+        F=_time_first(F),
+        c=_time_first(c),
+        Q=_time_first(symmetrise(Q)),
+        H=_time_first(xp.where(seen[..., None], H, 0.0)),
+        R=_time_first(xp.where(both, symmetrise(R), eye)),
+        y=_time_first(xp.where(seen[..., None], y, 0.0)),
+        num_observed=_time_first(xp.sum(xp.astype(seen, F.dtype), axis=-1)),
+    )
+    own = max(int(array.shape[0]) for array in (F, Q, H, R, P0, mask))
+    groups = max(int(array.shape[0]) for array in (m0, c, y)) if own == 1 else own
+    groups = max(groups, own)
+    state = initial_state(xp.broadcast_to(m0, (groups, n, y.shape[-1])), symmetrise(xp.broadcast_to(P0, (own, n, n))))
+    driver = choose_driver("auto", F, int(y.shape[1]))
+    innovations, _ = forward(state, steps, driver, moments=False)
+    return (move_axis(xp.broadcast_to(innovations.log_prob, (y.shape[1], groups, y.shape[-1])), 0, 1),)
+
+
+def _split(members: int) -> int:
+    """Parts of equal size into which members are split for the threads there are."""
+    wanted = min(available_threads(), members // _MEMBERS_PER_THREAD)
+    return next((parts for parts in range(wanted, 1, -1) if members % parts == 0), 1)
+
+
+def _grouped(array: Array, num_core: int, layout: KalmanLayout) -> Array:
+    """(..., core) without members to (group or 1, core)."""
+    core = tuple(array.shape[array.ndim - num_core :])
+    size = prod(array.shape[: array.ndim - num_core])
+    full = prod(layout.lead[axis] for axis in layout.groups)
+    xp = array_namespace(array)
+    if size not in (1, full):  # shared along some axes of groups only
+        lead = tuple(layout.lead[axis] if axis in layout.groups else 1 for axis in range(len(layout.lead)))
+        array, size = xp.broadcast_to(array, (*lead, *core)), full
+    return xp.reshape(array, (size, *core))
+
+
+def _with_members(array: Array, num_core: int, layout: KalmanLayout) -> Array:
+    """(..., core) to (group or 1, core, member or 1)."""
+    lead, groups, members, parts = layout
+    xp = array_namespace(array)
+    core = tuple(array.shape[array.ndim - num_core :])
+    own: tuple[int, ...] = tuple(array.shape[: array.ndim - num_core])
+    own = (1,) * (len(lead) - len(own)) + own
+    array = xp.reshape(array, (*own, *core))
+    target: list[int] = list(own)
+    for axes in (groups, members):
+        if any(own[axis] != 1 for axis in axes):
+            for axis in axes:
+                target[axis] = lead[axis]
+    if tuple(target) != own:
+        array = xp.broadcast_to(array, (*target, *core))
+    array = xp.permute_dims(array, (*groups, *range(len(lead), array.ndim), *members))
+    num_groups, num_members = prod(target[axis] for axis in groups), prod(target[axis] for axis in members)
+    array = xp.reshape(array, (num_groups, *core, num_members))
+    if parts == 1 or num_members == 1:
+        return array
+    array = xp.reshape(array, (*core, parts, num_members // parts))
+    return xp.permute_dims(array, (num_core, *range(num_core), num_core + 1))
+
+
+def _to_lead(log_prob: Array, layout: KalmanLayout) -> Array:
+    """(group, time, member) to (..., time)."""
+    lead, groups, members, parts = layout
+    xp = array_namespace(log_prob)
+    size = int(log_prob.shape[1])
+    if parts > 1:
+        log_prob = xp.reshape(xp.permute_dims(log_prob, (1, 0, 2)), (1, size, -1))
+    array = xp.reshape(log_prob, (*(lead[axis] for axis in groups), size, *(lead[axis] for axis in members)))
+    num_groups = len(groups)
+    places = {axis: place for place, axis in enumerate(groups)}
+    places |= {axis: num_groups + 1 + place for place, axis in enumerate(members)}
+    return xp.permute_dims(array, (*(places[axis] for axis in range(len(lead))), num_groups))
+
+
+def _time_first(array: Array) -> Array:
+    """(group, time, core) to (time, group, core)."""
+    return move_axis(array, 1, 0)
