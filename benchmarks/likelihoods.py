@@ -177,8 +177,7 @@ def peer_dynamax(case: dict[str, np.ndarray], gradient: bool) -> Any:
     n, p = case["F"].shape[-1], case["H"].shape[-2]
 
     def value(F: Any, Q: Any, R: Any, y: Any) -> Any:
-        # Its transition of row t leads into row t + 1.
-        F, Q = (jnp.concatenate([x[1:], x[:1]]) if moving else x[0] for x in (F, Q))
+        F, Q = (x if moving else x[0] for x in (F, Q))
         parameters = ParamsLGSSM(
             initial=ParamsLGSSMInitial(mean=a["m0"], cov=a["P0"]),
             dynamics=ParamsLGSSMDynamics(weights=F, bias=jnp.zeros(n), input_weights=jnp.zeros((n, 0)), cov=Q),
@@ -204,12 +203,21 @@ def peer_cuthbert(case: dict[str, np.ndarray], gradient: bool) -> Any:
 
     def one(F: Any, Q: Any, R: Any, y: Any) -> Any:
         pick = lambda x, t: x[jnp.minimum(t, x.shape[0] - 1)]  # noqa: E731
+
+        def dynamics(t: Any) -> Any:
+            # Its start is the state before the first row: that transition is the identity.
+            first = t == 0
+            factor = jnp.linalg.cholesky(pick(Q, t))
+            return jnp.where(first, jnp.eye(n), pick(F, t)), jnp.zeros(n), jnp.where(first, 0.0, factor)
+
         built = kalman.build_filter(
-            get_init_params=lambda _: (a["m0"], jnp.linalg.cholesky(a["P0"])),
-            get_dynamics_params=lambda t: (pick(F, t), jnp.zeros(n), jnp.linalg.cholesky(pick(Q, t))),
-            get_observation_params=lambda t: (a["H"][0], jnp.zeros(p), jnp.linalg.cholesky(pick(R, t)), pick(y, t)),
+            a["m0"],
+            jnp.linalg.cholesky(a["P0"]),
+            dynamics,
+            lambda t: (a["H"][0], jnp.zeros(p), jnp.linalg.cholesky(pick(R, t)), pick(y, t)),
         )
-        return run_filter(built, jnp.arange(rows), parallel=False).log_normalizing_constant[-1]
+        states = run_filter(built, jnp.arange(rows), built.init_prepare(), parallel=False)
+        return states.log_normalizing_constant[-1]
 
     def value(F: Any, Q: Any, R: Any, y: Any) -> Any:
         return jax.vmap(one, (None, None, None, 0))(F, Q, R, y).sum()
