@@ -63,6 +63,25 @@ class Fit:
     began: float = field(default_factory=time.perf_counter)
     posterior: Posterior | None = None
 
+    def label(self, name: str, index: tuple[int, ...]) -> str:
+        """Name one number of a site as `Posterior.summary` does: by channel or series where a dimension is one.
+
+        Args:
+            name: Name of the site.
+            index: Where it stands in one draw, (series where the site is local, core).
+        """
+        assert self.density is not None
+        info = self.density.infos[name]
+        dims = ("series",) * info.local + (info.dims or (None,) * len(info.core_shape))
+        known = {
+            "series": getattr(self.data, "series", ()),
+            "channel": self.context.channels,
+            "input": self.context.inputs,
+        }
+        named = [known.get(dim or "", ()) for dim in dims]
+        entries = [str(names[i]) if names else str(i) for names, i in zip(named, index, strict=True)]
+        return f"{name}[{', '.join(entries)}]" if index else name
+
     def finish(
         self,
         sites: Mapping[str, np.ndarray],

@@ -117,7 +117,7 @@ def run(
         curvature = mode.curvature
         assert curvature is not None
         if curvature.flat.any():
-            _, notes = standard_errors(density, mode)
+            _, notes = standard_errors(fit, mode)
             raise InferenceError(
                 "laplace: the posterior has no Gaussian shape at its mode, because it is flat in "
                 f"{int(curvature.flat.sum())} direction(s). {' '.join(notes)} Use `nuts`, or a tighter prior."

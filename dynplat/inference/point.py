@@ -56,7 +56,7 @@ def run_point(
         mode = find_mode(fit, objective, restarts=restarts, max_steps=max_steps, curvature=errors)
         found: dict[str, np.ndarray] = {}
         if mode.curvature is not None:
-            found, notes = standard_errors(fit.density, mode)
+            found, notes = standard_errors(fit, mode)
             fit.notes.extend(notes)
         elif errors:
             fit.notes.append(

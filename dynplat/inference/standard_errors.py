@@ -11,21 +11,26 @@ from __future__ import annotations
 import numpy as np
 
 from dynplat.inference.density import AbstractDensity
+from dynplat.inference.fitting import Fit
 from dynplat.inference.mode import Mode
 
 #: Share of a parameter's gradient in flat directions beyond which its standard error is not known.
 _MAX_FLAT_SHARE = 1e-3
 
+#: Entries of a site that a note names one by one.
+_NAMED = 5
+
 #: A parameter whose derivative is this small, relative to that at the prior's median, lies at a boundary.
 _BOUNDARY = 1e-3
 
 
-def standard_errors(density: AbstractDensity, mode: Mode) -> tuple[dict[str, np.ndarray], list[str]]:
+def standard_errors(fit: Fit, mode: Mode) -> tuple[dict[str, np.ndarray], list[str]]:
     """Standard errors by site, in the shape of one draw, NaN where unknown, and notes that say why.
 
     Deterministic sites get theirs by the same rule.
     """
-    curvature = mode.curvature
+    density, curvature = fit.density, mode.curvature
+    assert density is not None
     assert curvature is not None
     here = _slopes(density, mode.vector, mode.units.unit)
     median = _slopes(density, mode.units.origin, mode.units.unit)
@@ -41,21 +46,27 @@ def standard_errors(density: AbstractDensity, mode: Mode) -> tuple[dict[str, np.
         variance = (along[:, keep] ** 2 / curvature.values[keep]).sum(axis=1)
         unknown = flat_share > _MAX_FLAT_SHARE * length
         error = np.where(unknown, np.nan, np.sqrt(variance))
-        shape = slopes.shape[:-1]
-        errors[name] = error.reshape(shape if info.local else shape[1:])
+        shape = slopes.shape[:-1] if info.local else slopes.shape[1:-1]
+        errors[name] = error.reshape(shape)
         if unknown.any():
             before = np.sqrt((median[name].reshape(flat.shape) ** 2).sum(axis=1))
-            notes.append(_note(name, unknown, length < _BOUNDARY * before))
+            places = [tuple(map(int, index)) for index in np.argwhere(unknown.reshape(shape))]
+            labels = [name] if unknown.size == 1 else [fit.label(name, index) for index in places]
+            notes.append(_note(labels, bool((length < _BOUNDARY * before)[unknown].all())))
     return errors, notes
 
 
-def _note(name: str, unknown: np.ndarray, boundary: np.ndarray) -> str:
-    elements = "" if unknown.size == 1 else f" (elements {np.flatnonzero(unknown).tolist()})"
-    if boundary[unknown].all():
-        return f"{name}{elements} lies at the boundary of its support: it has no standard error."
+def _note(labels: list[str], boundary: bool) -> str:
+    shown = ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else "")
+    one = len(labels) == 1
+    if boundary:
+        if one:
+            return f"{shown} lies at the boundary of its support: it has no standard error."
+        return f"{shown} lie at the boundary of their support: they have no standard errors."
     return (
-        f"{name}{elements} is not determined by the data: the objective is flat along it, and it has no standard "
-        "error. Use `map`, give it a tighter prior, or fix it."
+        f"{shown} {'is' if one else 'are'} not determined by the data: the objective is flat along "
+        f"{'it, and it has no standard error' if one else 'them, and they have no standard errors'}. "
+        f"Use `map`, give {'it' if one else 'them'} a tighter prior, or fix {'it' if one else 'them'}."
     )
 
 

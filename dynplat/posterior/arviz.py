@@ -116,7 +116,15 @@ def build_tree(
     if sample_stats:
         groups["sample_stats"] = _sampled(_loose(sample_stats), lead, coords, method)
     if unconstrained:
-        groups["unconstrained_posterior"] = _sampled(_loose(unconstrained), lead, coords, method)
+        groups["unconstrained_posterior"] = _sampled(
+            {
+                name: ((*dims[:2], *_kept(dims[2:], values, infos.get(name))), values)
+                for name, (dims, values) in _loose(unconstrained).items()
+            },
+            lead,
+            {**coords, "input": list(data.input_names)},
+            method,
+        )
     if log_likelihood is not None:
         expected = (num_chains, num_draws, *data.times.shape)
         if log_likelihood.shape != expected:
@@ -294,6 +302,17 @@ def _loose(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         name: (("chain", "draw", *(f"{name}_dim_{axis}" for axis in range(np.ndim(values) - 2))), np.asarray(values))
         for name, values in arrays.items()
     }
+
+
+def _kept(loose: tuple[str, ...], values: np.ndarray, info: SiteInfo | None) -> tuple[str, ...]:
+    """Names of the dimensions of an unconstrained site: the site's own, unless its transform changed its shape."""
+    if (
+        info is None
+        or values.ndim - 2 != len(info.core_shape) + info.local
+        or values.shape[2 + info.local :] != tuple(info.core_shape)
+    ):
+        return loose
+    return site_dims(info)
 
 
 def _sampled(

@@ -151,6 +151,21 @@ def test_an_undetermined_parameter_is_reported(build, noise):
     assert any("a is not determined by the data" in note for note in extra(posterior)["notes"])
 
 
+def test_notes_name_elements_by_channel_and_series(build, panel):
+    """Two offsets of which only the sum enters: every element of both goes by its series or channel."""
+
+    def write(pp):
+        pp.sample("a", pp.dist.Normal(0.0, 2.0).expand([2]).to_event(1), dims=("channel",))
+        with pp.plate("series"):
+            pp.sample("b", pp.dist.Normal(0.0, 2.0).expand([2]).to_event(1), dims=("channel",))
+
+    posterior = mle.run(build(write, lambda s: (s["a"] + s["b"], 1.0 + 0.0 * s["a"])), panel, seed=0, language="pyro")
+    notes = " ".join(extra(posterior)["notes"])
+    assert "a[a], a[b] are not determined by the data" in notes
+    assert "b[0, a], b[0, b], b[1, a], b[1, b], b[2, a] and 3 more are not determined" in notes
+    assert "elements" not in notes
+
+
 def test_laplace_refuses_a_flat_posterior(build, noise):
     def write(pp):
         pp.sample("loc", pp.dist.Normal(0.0, 2.0))

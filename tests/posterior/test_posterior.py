@@ -160,11 +160,17 @@ def test_named_dimensions_carry_the_names_of_the_data(ragged, conjugate) -> None
         "mix": SiteInfo("mix", "sample", (2, 4), False, ("channel", None)),
     }
     parts = {"method": "nuts", "language": "pyro", "seed": 0}
+    # The transform of `mix` takes one number off each row, so that its names no longer fit.
+    parts["unconstrained"] = {"tau": np.zeros((1, 2, 3, 2)), "mix": np.zeros((1, 2, 2, 3))}
     posterior = Posterior.from_draws(conjugate.Level(), summarise(ragged), ragged, draws, infos, **parts)
     sites = posterior.tree["posterior"]
     assert sites["mu"].dims == ("chain", "draw", "channel")
     assert sites["tau"].dims == ("chain", "draw", "series", "channel")
     assert sites["mix"].dims == ("chain", "draw", "channel", "mix_dim_1")
+    free = posterior.tree["unconstrained_posterior"]
+    assert free["tau"].dims == ("chain", "draw", "series", "channel")
+    assert float(free["tau"].sel(channel="flow", series="east").sum()) == 0.0
+    assert free["mix"].dims == ("chain", "draw", "mix_dim_0", "mix_dim_1")
     assert sites["mu"].sel(channel="flow").shape == (1, 2)
     rows = list(posterior.summary().index)
     assert rows[:4] == ["mu[heat]", "mu[flow]", "tau[north, heat]", "tau[north, flow]"]
