@@ -160,12 +160,22 @@ def test_columns_whose_intervals_mean_little_are_named(doubtful, tmp_path, monke
     notes = capsys.readouterr().err.splitlines()
     assert all(note.startswith("note: ") for note in notes)
     (still,) = (note for note in notes if "'still'" in note)
-    assert "all 36 observed values are 7.5" in still
+    assert "all 36 observed values of channel 'still' are 7.5" in still
     (few,) = (note for note in notes if "'few'" in note)
     assert "only 3 observed values" in few
     (spike,) = (note for note in notes if "'spike'" in note)
     assert "10000 at t 30.0 makes up 100 % of the variance" in spike
     assert not any("'fine'" in note or "'tail'" in note for note in notes)
+
+
+@pytest.mark.parametrize("columns", ["still", "fine,still"])
+def test_a_constant_column_gets_one_note(doubtful, tmp_path, monkeypatch, capsys, columns):
+    how = ["--columns", columns, "--model", "filtering/structural", "--inference-option", "restarts=0"]
+    assert run(monkeypatch, "fit", doubtful, "--save", tmp_path / "fit.nc", *how) == 0
+    (note,) = capsys.readouterr().err.splitlines()
+    assert "all 36 observed values of channel 'still' are 7.5" in note
+    assert "there is none" in note
+    assert "max_steps" not in note
 
 
 def test_what_an_inference_warns_of_is_told_once(doubtful, tmp_path, monkeypatch, capsys):

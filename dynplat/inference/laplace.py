@@ -31,7 +31,7 @@ from dynplat.inference.density import Objective
 from dynplat.inference.diagnostics import warn
 from dynplat.inference.fitting import MAX_LIKELIHOOD_CELLS, Fit, opened, refuse_point_estimates, seeds
 from dynplat.inference.mode import MAX_HESSIAN, Mode, find_mode
-from dynplat.inference.point import unconverged
+from dynplat.inference.point import constant_channels, unconverged
 from dynplat.inference.standard_errors import standard_errors
 
 if TYPE_CHECKING:
@@ -117,13 +117,15 @@ def run(
         curvature = mode.curvature
         assert curvature is not None
         if curvature.flat.any():
-            _, notes = standard_errors(fit, mode)
+            constant = constant_channels(fit)
+            _, notes = standard_errors(fit, mode, untold=constant)
+            notes += [unconverged("laplace", fit, mode)] if constant else []
             raise InferenceError(
                 "laplace: the posterior has no Gaussian shape at its mode, because it is flat in "
                 f"{int(curvature.flat.sum())} direction(s). {' '.join(notes)} Use `nuts`, or a tighter prior."
             )
         if not mode.converged:
-            warn(unconverged("laplace", mode), fit.notes)
+            warn(unconverged("laplace", fit, mode), fit.notes)
         rng = np.random.default_rng(seeds(seed, 2)[1])
         drawn = _draw(fit, mode, num_draws, rng, mixed=resample)
         pareto_k = drawn.pareto_k

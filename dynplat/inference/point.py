@@ -9,7 +9,7 @@ import numpy as np
 
 from dynplat.inference.density import Objective
 from dynplat.inference.diagnostics import warn
-from dynplat.inference.fitting import opened
+from dynplat.inference.fitting import Fit, opened
 from dynplat.inference.mode import MAX_HESSIAN, Mode, find_mode
 from dynplat.inference.standard_errors import standard_errors
 
@@ -55,8 +55,9 @@ def run_point(
         assert fit.density is not None
         mode = find_mode(fit, objective, restarts=restarts, max_steps=max_steps, curvature=errors)
         found: dict[str, np.ndarray] = {}
+        constant = {} if mode.converged else constant_channels(fit)
         if mode.curvature is not None:
-            found, notes = standard_errors(fit, mode)
+            found, notes = standard_errors(fit, mode, untold=constant)
             fit.notes.extend(notes)
         elif errors:
             fit.notes.append(
@@ -64,7 +65,7 @@ def run_point(
                 "takes two gradients for each. Use `svi` or `nuts` for uncertainty."
             )
         if not mode.converged:
-            warn(unconverged(method, mode), fit.notes)
+            warn(unconverged(method, fit, mode), fit.notes)
         sites, log_prior, log_jacobian = fit.density.evaluate(mode.vector[None])
         log_likelihood = mode.value
         if objective.prior:
@@ -82,6 +83,7 @@ def run_point(
                 "log_prior": float(log_prior[0]),
                 "objective": mode.value,
                 "converged": mode.converged,
+                "constant_channels": list(constant),
                 "steps": mode.steps,
                 "starts": mode.starts,
                 "num_parameters": mode.vector.size,
@@ -90,8 +92,30 @@ def run_point(
         )
 
 
-def unconverged(method: str, mode: Mode) -> str:
-    """Say that a search did not end at a maximum, and what to do."""
+def constant_channels(fit: Fit) -> dict[str, tuple[int, float]]:
+    """Channels whose observed values, two or more, are all the same: how many there are, and the value."""
+    values, mask = np.asarray(fit.observations.values), np.asarray(fit.observations.mask)
+    found = {}
+    for c, name in enumerate(fit.context.channels):
+        seen = values[..., c][mask[..., c]]
+        if seen.size > 1 and np.ptp(seen) == 0:
+            found[name] = (int(seen.size), float(seen[0]))
+    return found
+
+
+def unconverged(method: str, fit: Fit, mode: Mode) -> str:
+    """Say that a search did not end at a maximum, why where the data show it, and what to do."""
+    constant = constant_channels(fit)
+    if constant:
+        shown = " and ".join(
+            f"all {count} observed values of channel {name!r} are {value:g}"
+            for name, (count, value) in constant.items()
+        )
+        return (
+            f"{method}: the search stopped before a maximum, and there is none: {shown}, so the density grows without "
+            "end as the scales there shrink. What is said of these scales and their standard errors means nothing. "
+            "Leave the channel out (`columns`, or `select`)."
+        )
     return (
         f"{method}: the search stopped before a maximum after {mode.steps} steps ({mode.message.lower()}; a "
         f"further step promises {mode.decrement:.2g} in log density). Raise `max_steps` or `restarts`, or give another "

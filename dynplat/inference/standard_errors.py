@@ -8,6 +8,8 @@ its support (it hardly moves with the unconstrained one) or the data do not dete
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from dynplat.inference.density import AbstractDensity
@@ -24,10 +26,11 @@ _NAMED = 5
 _BOUNDARY = 1e-3
 
 
-def standard_errors(fit: Fit, mode: Mode) -> tuple[dict[str, np.ndarray], list[str]]:
+def standard_errors(fit: Fit, mode: Mode, *, untold: Collection[str] = ()) -> tuple[dict[str, np.ndarray], list[str]]:
     """Standard errors by site, in the shape of one draw, NaN where unknown, and notes that say why.
 
-    Deterministic sites get theirs by the same rule.
+    Deterministic sites get theirs by the same rule. Of the elements of channels in `untold` the notes say nothing, nor
+    of any where all channels are untold: what is wrong with them is said elsewhere.
     """
     density, curvature = fit.density, mode.curvature
     assert density is not None
@@ -51,9 +54,21 @@ def standard_errors(fit: Fit, mode: Mode) -> tuple[dict[str, np.ndarray], list[s
         if unknown.any():
             before = np.sqrt((median[name].reshape(flat.shape) ** 2).sum(axis=1))
             places = [tuple(map(int, index)) for index in np.argwhere(unknown.reshape(shape))]
+            boundary = bool((length < _BOUNDARY * before)[unknown].all())
+            places = [index for index in places if not _of_channels(fit, name, index, untold)]
             labels = [name] if unknown.size == 1 else [fit.label(name, index) for index in places]
-            notes.append(_note(labels, bool((length < _BOUNDARY * before)[unknown].all())))
+            if places:
+                notes.append(_note(labels, boundary))
     return errors, notes
+
+
+def _of_channels(fit: Fit, name: str, index: tuple[int, ...], channels: Collection[str]) -> bool:
+    assert fit.density is not None
+    info = fit.density.infos[name]
+    for dim, place in zip(info.dims, index[int(info.local) :], strict=False):
+        if dim == "channel":
+            return fit.context.channels[place] in channels
+    return set(fit.context.channels) <= set(channels)
 
 
 def _note(labels: list[str], boundary: bool) -> str:

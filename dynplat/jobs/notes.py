@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,13 +19,22 @@ _FEW_CELLS = 6
 _OUTLIER_SHARE, _OUTLIER_DISTANCE = 0.5, 20
 
 
-def notes_on(table: Table) -> list[str]:
-    """Say which rows and channels could not be filled, and where an interval means less than it seems to."""
+def notes_on(table: Table, *, told: Collection[str] = ()) -> list[str]:
+    """Say which rows and channels could not be filled, and where an interval means less than it seems to.
+
+    Args:
+        table: The table.
+        told: Channels that never move and of which the fit has said so itself.
+    """
     data: Trajectories = table.trajectories
     notes = [f"row {row}: {reason}" for row, reason in table.notes[:20]]
     if len(table.notes) > 20:
         notes.append(f"and {len(table.notes) - 20} more rows of that kind")
-    notes += [f"column {name!r}: {what}" for c, name in enumerate(data.channels) if (what := _doubt(data, c))]
+    notes += [
+        f"column {name!r}: {what}"
+        for c, name in enumerate(data.channels)
+        if name not in told and (what := _doubt(data, c))
+    ]
     if data.num_series > 1:
         counts = data.mask.sum(axis=(1, 2))
         for count, what in ((0, "nothing observed; what is said of them rests on the prior and the other series"),

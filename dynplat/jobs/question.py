@@ -195,4 +195,5 @@ class Opened:
         """Say what the user should know of the table and of the fit."""
         from dynplat.jobs.notes import notes_on
 
-        return [*notes_on(self.table), *posterior.provenance["extra"].get("notes", [])]
+        extra = posterior.provenance["extra"]
+        return [*notes_on(self.table, told=extra.get("constant_channels", ())), *extra.get("notes", [])]
