@@ -189,13 +189,15 @@ def opened(
     error: BaseException | None = None
     try:
         with runtime(language, seed=int(seed), dtype=dtype, device=device) as to_array:
+            # Before anything is computed from the values: they may be too large to compute with.
+            observations = observations_from(data)  # pyright: ignore[reportArgumentType]
             context = model.prepare(data)
             fit = Fit(
                 method=method,
                 model=model,
                 data=data,
                 context=context,
-                observations=observations_from(data),  # pyright: ignore[reportArgumentType]
+                observations=observations,
                 language=language,
                 seed=int(seed),
                 watch=watch,

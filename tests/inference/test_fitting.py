@@ -11,7 +11,8 @@ import pyro
 import pytest
 import torch
 
-from dynplat.errors import CapabilityError, InferenceError, PluginError
+from dynplat.data import Trajectories
+from dynplat.errors import CapabilityError, DataError, InferenceError, PluginError
 from dynplat.inference import ENTRIES, InferenceWarning, laplace, map, mle, nuts, solve, svi
 
 SHORT = {
@@ -211,3 +212,14 @@ def _observations(data):
     from dynplat.model import observations_from
 
     return observations_from(data)
+
+
+@pytest.mark.parametrize(("size", "names"), [(1e308, "1e\\+308"), (-1e200, "-1e\\+200"), (1e-160, "1e-160")])
+def test_sizes_whose_squares_are_no_numbers_are_refused(models, size, names):
+    values = np.zeros((1, 20, 1))
+    values[0, 7] = size
+    data = Trajectories.from_arrays(np.arange(20.0), values, channels=["flow"])
+    with pytest.raises(DataError, match=rf"column 'flow': the largest value is {names} .*time 7.*squares.*unit"):
+        mle.run(models["location-scale"], data, seed=0)
+    # Large as it is, it can be read, shown and written; only a model cannot compute with it.
+    assert data.values[0, 7, 0] == size
