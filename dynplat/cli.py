@@ -476,11 +476,16 @@ def _print_fact(name: str, value: Any, indent: str = "") -> None:
     elif isinstance(value, (list, tuple)) and value and not all(isinstance(item, (str, int, float)) for item in value):
         typer.echo(f"{indent}{name}:")
         for item in value:
-            text = item.get("text", item) if isinstance(item, dict) else getattr(item, "text", item)
-            typer.echo(f"{indent}  - {text}")
+            typer.echo(f"{indent}  - {_reference(item) if isinstance(item, dict) and 'text' in item else item}")
     else:
         text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         typer.echo(f"{indent}{name}: {text}")
+
+
+def _reference(reference: dict[str, str]) -> str:
+    """A publication with the place where it can be found."""
+    where = f"https://doi.org/{reference['doi']}" if reference.get("doi") else reference.get("url", "")
+    return f"{reference['text']} {where}".rstrip()
 
 
 def _print_notes(notes: list[str], quiet: bool) -> None:
