@@ -44,6 +44,8 @@ def format_estimate(value: float | None, stderr: float | None, *, dialect: str =
     decimals = 1 - exponent
     if decimals > 8 or decimals < -5:
         return f"{value:.4g}{_PLUS_MINUS[dialect]}{stderr:.1e}"
+    # Places before the decimal point are rounded as well; the format alone would print every digit of them.
+    value, stderr = round(value, decimals), round(stderr, decimals)
     decimals = max(decimals, 0)
     return f"{value:.{decimals}f}{_PLUS_MINUS[dialect]}{stderr:.{decimals}f}"
 
