@@ -109,6 +109,21 @@ def test_a_file_is_read_as_the_options_say(tmp_path, monkeypatch):
         assert cli._source(**{**plain, "delimiter": text}).delimiter == "\t"
 
 
+def test_one_value_is_no_values(tmp_path, monkeypatch, capsys):
+    source = tmp_path / "one.csv"
+    values = np.random.default_rng(5).normal(size=30).cumsum()
+    values[4] = np.nan
+    pd.DataFrame({"t": np.arange(30.0), "a": values}).to_csv(source, index=False)
+    titles = []
+    monkeypatch.setattr("dynplat.plots.save_figure", lambda figure, path: titles.append(figure.get_suptitle()))
+    drawn = ["--out", tmp_path / "out.csv", "--plot", tmp_path / "out.png"]
+    assert run(monkeypatch, "impute", source, *drawn, *QUICK) == 0
+    assert capsys.readouterr().out.startswith("Filled 1 value in ")
+    assert titles == ["one.csv: 1 value filled by filtering/local-level"]
+    assert run(monkeypatch, "forecast", source, "--horizon", "1", "--out", tmp_path / "out.csv", *QUICK) == 0
+    assert capsys.readouterr().out.startswith("Wrote 1 forecast row to ")
+
+
 def test_impute_says_what_it_could_not_fill(tmp_path, monkeypatch, capsys):
     source, out = tmp_path / "part.csv", tmp_path / "out.csv"
     rng = np.random.default_rng(0)

@@ -44,7 +44,7 @@ def forecast_job(question: Question, output: Output, *, horizon: int, observers:
 
         title = f"{question.source.title}: forecast by {question.model}"
         save_figure(plot_prediction(data, prediction, level=output.level, title=title, ahead=True), output.plot)
-    done = f"Wrote {len(frame)} forecast rows to {output.table}."
+    done = f"Wrote {len(frame)} forecast row{'' if len(frame) == 1 else 's'} to {output.table}."
     return JobResult(done, opened.notes(posterior), posterior, prediction)
 
 

@@ -42,10 +42,15 @@ def impute_job(question: Question, output: Output, *, observers: Iterable[Observ
     if output.plot is not None:
         from dynplat.plots import plot_prediction, save_figure
 
-        title = f"{question.source.title}: {int(fillable.sum())} values filled by {question.model}"
+        title = f"{question.source.title}: {_values(fillable)} filled by {question.model}"
         save_figure(plot_prediction(data, prediction, level=level, title=title), output.plot)
-    done = f"Filled {int(fillable.sum())} values in {output.table}. {sentence}"
+    done = f"Filled {_values(fillable)} in {output.table}. {sentence}"
     return JobResult(done, opened.notes(posterior), posterior, prediction)
+
+
+def _values(chosen: np.ndarray) -> str:
+    count = int(chosen.sum())
+    return f"{count} value{'' if count == 1 else 's'}"
 
 
 def _columns(table: Table, prediction: Prediction, fillable: np.ndarray, level: float) -> dict[str, np.ndarray]:
