@@ -310,6 +310,9 @@ def compare(
     scores: Annotated[
         str | None, typer.Option("--scores", help="Score ids, separated by commas; default: all.")
     ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="channel or series: also print the figures of each by itself.")
+    ] = None,
     store: Annotated[
         Path | None, typer.Option("--store", help="Folder of finished results; a rerun picks up where it stopped.")
     ] = None,
@@ -330,6 +333,7 @@ def compare(
             pattern=pattern,
             horizon=horizon,
             scores=_names(scores),
+            by=by,
             store=store,
             out=out,
             observers=observers,

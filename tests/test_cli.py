@@ -352,6 +352,39 @@ def test_compare_prints_records(monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().out == first
 
 
+def test_compare_splits_figures_by_channel_and_series(stations, monkeypatch, capsys, tmp_path):
+    arguments = ["compare", stations, "--time", "when", "--id", "station", "--models", "filtering/local-level"]
+    arguments += ["--scores", "rmse,mae,energy-score", "--inference-option", "restarts=0", "--store", tmp_path / "s"]
+    assert run(monkeypatch, *arguments, "--by", "channel", "--json") == 0
+    records = json.loads(capsys.readouterr().out)
+    mae = {record["channel"]: record for record in records if record["score"] == "mae"}
+    assert list(mae) == [None, "temp", "wind"]
+    assert mae["temp"]["n"] + mae["wind"]["n"] == mae[None]["n"]
+    parts = (mae["temp"]["n"] * mae["temp"]["value"] + mae["wind"]["n"] * mae["wind"]["value"]) / mae[None]["n"]
+    assert parts == pytest.approx(mae[None]["value"], rel=1e-12)
+    assert mae["wind"]["id"] == "filtering/local-level"
+    assert [record["channel"] for record in records if record["score"] == "energy-score"] == [None]
+
+    assert run(monkeypatch, *arguments, "--by", "channel") == 0
+    printed = capsys.readouterr().out
+    below = printed[printed.index("best of its column") :].splitlines()
+    assert [line.split()[:2] for line in below[2:5]] == [
+        ["channel", "model"],
+        ["temp", "filtering/local-level"],
+        ["wind", "filtering/local-level"],
+    ]
+    assert below[2].split()[2:] == ["rmse", "mae"]
+    assert f"{mae['wind']['value']:.2g}"[:4] in below[4]
+    assert "energy-score: one figure for all channels" in printed
+
+    assert run(monkeypatch, *arguments, "--by", "series") == 0
+    assert {"north", "south"} <= set(capsys.readouterr().out.split())
+    assert run(monkeypatch, *arguments, "--by", "colour") == 2
+    assert "`--by` must be 'channel' or 'series'" in capsys.readouterr().err
+    assert run(monkeypatch, *arguments, "--by", "channel", "--out", tmp_path / "table.md") == 2
+    assert ".json" in capsys.readouterr().err
+
+
 def test_compare_takes_options_of_each_model_and_one_model_twice(monkeypatch, capsys, tmp_path):
     arguments = ["compare", "nile", "--scores", "rmse", "--inference-option", "restarts=0", "--seed", "0"]
     arguments += ["--models", "own=filtering/local-level,filtering/sum,smooth=filtering/sum", "--store", tmp_path / "s"]
