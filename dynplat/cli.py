@@ -45,6 +45,9 @@ DateFormat = Annotated[
 Encoding = Annotated[str | None, typer.Option("--encoding", help="Encoding of a text file, such as latin-1.")]
 Delimiter = Annotated[str | None, typer.Option("--delimiter", help="Character between cells, or 'tab'; found.")]
 Decimal = Annotated[str | None, typer.Option("--decimal", help="Decimal mark, '.' or ','; found.")]
+Missing = Annotated[
+    str | None, typer.Option("--missing", help="Numbers that stand for a missing value, such as -999; with commas.")
+]
 Model = Annotated[str, typer.Option("--model", help="Model id (`dynplat models`).")]
 Options = Annotated[
     list[str] | None,
@@ -105,10 +108,11 @@ def _source(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     decimal: Decimal = None,
+    missing: Missing = None,
 ) -> Source:
     # A tab is hard to type in a shell.
     delimiter = "\t" if delimiter in ("tab", r"\t") else delimiter
-    return Source(source, time, id, _names(columns), date_format, encoding, delimiter, decimal)
+    return Source(source, time, id, _names(columns), date_format, encoding, delimiter, decimal, _numbers(missing))
 
 
 @_group
@@ -388,6 +392,13 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     if not names:
         raise ArgumentError(f"expected names separated by commas; got {text!r}.")
     return names
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if text is None else tuple(float(name) for name in _names(text) or ())
+    except ValueError:
+        raise ArgumentError(f"`--missing` takes numbers separated by commas, such as -999; got {text!r}.") from None
 
 
 def _options(texts: list[str] | None) -> dict[str, Any]:

@@ -109,6 +109,49 @@ def test_a_file_is_read_as_the_options_say(tmp_path, monkeypatch):
         assert cli._source(**{**plain, "delimiter": text}).delimiter == "\t"
 
 
+@pytest.fixture
+def marked(tmp_path):
+    """A column in which -999 stands for a missing value, next to one with true zeros, and rows named by a letter."""
+    rng = np.random.default_rng(8)
+    table = pd.DataFrame({"t": np.arange(40.0), "flow": rng.normal(size=40).cumsum().round(2)})
+    table["rain"] = np.maximum(rng.normal(size=40), 0).round(2)
+    table.loc[[3, 4, 20], "flow"] = -999
+    table["id"] = np.where(table.index < 20, "x", "y")
+    path = tmp_path / "marked.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_marks_of_missing_values_are_pointed_out_and_can_be_declared(marked, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out.csv"
+    assert run(monkeypatch, "impute", marked, "--out", out, *QUICK) == 0
+    notes = [note for note in capsys.readouterr().err.splitlines() if "--missing" in note]
+    assert len(notes) == 1  # the zeros of the rain lie among its other values
+    assert "column 'flow': the value -999 stands there 3 times" in notes[0]
+    assert notes[0].endswith("say `--missing -999`.")
+    assert run(monkeypatch, "impute", marked, "--missing", "-999,-99", "--out", out, *QUICK) == 0
+    printed = capsys.readouterr()
+    assert "--missing" not in printed.err
+    assert printed.out.startswith("Filled 3 values in ")
+    after = pd.read_csv(out)
+    assert after.index[after["flow.imputed"]].tolist() == [3, 4, 20]
+    assert after["flow"].between(-30, 30).all()
+    assert run(monkeypatch, "fit", marked, "--missing", "none", *QUICK) == 2
+    assert "`--missing` takes numbers" in capsys.readouterr().err
+
+
+def test_an_id_that_is_not_used_is_pointed_out(marked, monkeypatch, capsys):
+    arguments = ["fit", marked, "--missing", "-999", *QUICK]
+    assert run(monkeypatch, *arguments) == 0
+    (note,) = (line for line in capsys.readouterr().err.splitlines() if "--id" in line)
+    assert (
+        note
+        == "note: column 'id' (x, y) was not used, and all rows are one series. If it names the series, say `--id id`."
+    )
+    assert run(monkeypatch, *arguments, "--id", "id") == 0
+    assert "--id" not in capsys.readouterr().err
+
+
 def test_one_value_is_no_values(tmp_path, monkeypatch, capsys):
     source = tmp_path / "one.csv"
     values = np.random.default_rng(5).normal(size=30).cumsum()

@@ -38,6 +38,7 @@ def read(
     delimiter: str | None = None,
     decimal: str | None = None,
     encoding: str = "utf-8",
+    missing: Sequence[float] = (),
     kind: str | None = None,
 ) -> Trajectories | Snapshots:
     """Read a file: CSV (`.csv`, `.tsv`, `.csv.gz`), Parquet, NetCDF (`.nc`) or Zarr (`.zarr`).
@@ -68,6 +69,7 @@ def read(
         delimiter: Character between the cells of a text table; found among comma, semicolon, tab and bar.
         decimal: Decimal mark, `.` or `,`; found.
         encoding: Encoding of a text table.
+        missing: Numbers that stand for a missing value in a channel, such as `(-999,)`.
         kind: `snapshots` to read a table of particles (one row per particle); by default trajectories.
 
     Raises:
@@ -78,19 +80,26 @@ def read(
     form = format_of(path)
     found: Trajectories | Snapshots
     if form in ("netcdf", "zarr"):
-        check_options(path, form, date_format=date_format, delimiter=delimiter, decimal=decimal, encoding=encoding)
+        options = {"date_format": date_format, "delimiter": delimiter, "decimal": decimal}
+        check_options(path, form, encoding=encoding, missing=missing or None, **options)
         found = from_store(path, form, time=time, id=id, columns=columns)
     else:
         opened = open_table(path, delimiter=delimiter, decimal=decimal, encoding=encoding)
         given = (time, id, columns, marks, units, time_origin, date_format)
         options = {"units": units, "time_unit": time_unit, "time_origin": time_origin, "date_format": date_format}
-        if opened.meta is not None and all(arg is None for arg in given) and not (inputs or static or time_unit):
+        if (
+            opened.meta is not None
+            and all(arg is None for arg in given)
+            and not (inputs or static or time_unit or missing)
+        ):
             from dynplat.data.parquet import from_parquet
 
             found = from_parquet(opened)
         elif kind == "snapshots":
             from dynplat.data.snapshots import snapshots_from_long
 
+            if missing:
+                raise ArgumentError("`missing` is for trajectories: a particle has all its values. Leave its rows out.")
             found = snapshots_from_long(
                 opened.frame,
                 time=time,
@@ -102,7 +111,15 @@ def read(
             )
         else:
             found = table_to_long(
-                opened, time=time, id=id, columns=columns, inputs=inputs, static=static, marks=marks, **options
+                opened,
+                time=time,
+                id=id,
+                columns=columns,
+                inputs=inputs,
+                static=static,
+                marks=marks,
+                missing=missing,
+                **options,
             ).data
     came = "snapshots" if hasattr(found, "populations") else "trajectories"
     if kind is not None and kind != came:

@@ -56,6 +56,7 @@ def from_long(
     time_zone: str = "",
     date_format: str | None = None,
     decimal: str = ".",
+    missing: Collection[float] = (),
     unnamed: Collection[str] = (),
     origin: Origin | None = None,
     skip_unplaced: bool = False,
@@ -67,6 +68,7 @@ def from_long(
     Args beyond those:
         time_zone: Zone in which tables show the dates, where the column itself carries none.
         decimal: Decimal mark of numbers written as text.
+        missing: Numbers that stand for a missing value in a channel.
         unnamed: Columns that carry no name in the source, never channels unless asked for.
         origin: How to name the source and count its rows in messages.
         skip_unplaced: Note rows without a time or an id instead of refusing them.
@@ -80,6 +82,7 @@ def from_long(
                        decimal=decimal, unnamed=unnamed)  # fmt: skip
     origin = origin._replace(time=roles.time, id=roles.id or "", hint=lambda: _conflict_hint(frame, roles))
     values = np.column_stack([number_column(frame[name], name, origin, decimal) for name in roles.columns])
+    values[np.isin(values, list(missing))] = np.nan
     moments = read_time_column(frame[roles.time], roles.time, origin, date_format, decimal)
     keep, notes = _placed_rows(frame, roles, moments, values, origin, skip_unplaced, strip)
     names, codes = _series_of(frame, roles, keep, series, strip)

@@ -104,7 +104,7 @@ def _close_names(path: Path) -> str:
 
 
 def check_options(path: str | os.PathLike[str], kind: str, *, encoding: str = "utf-8", **given: Any) -> None:
-    """Refuse arguments about text for a file that is none, where they would change nothing.
+    """Refuse arguments about text and its cells for a file that is none, where they would change nothing.
 
     Raises:
         DataError: One is given.
@@ -113,7 +113,7 @@ def check_options(path: str | os.PathLike[str], kind: str, *, encoding: str = "u
     strange = [f"`{name}`" for name, value in given.items() if value is not None]
     if kind != "text" and strange:
         raise DataError(
-            f"{', '.join(strange)} would say how a text is written, and this file is none.",
+            f"{', '.join(strange)} would say how cells of text are read, and this file is no text.",
             hint="Leave it out.",
             source=path,
         )

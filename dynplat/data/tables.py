@@ -278,6 +278,7 @@ def read_table(
     delimiter: str | None = None,
     decimal: str | None = None,
     encoding: str = "utf-8",
+    missing: Sequence[float] = (),
 ) -> Table:
     """Read a table so that it can be filled and given back.
 
@@ -296,6 +297,7 @@ def read_table(
         delimiter: Character between the cells of a text table; found.
         decimal: Decimal mark, `.` or `,`; found.
         encoding: Encoding of a text table.
+        missing: Numbers that stand for a missing value in a channel, such as `(-999,)`.
 
     Raises:
         DataError: The table cannot be understood, or nothing in it is observed.
@@ -307,9 +309,8 @@ def read_table(
     if isinstance(source, str | os.PathLike):
         form = format_of(source)
         if form in ("netcdf", "zarr"):
-            check_options(
-                source, form, date_format=date_format, delimiter=delimiter, decimal=decimal, encoding=encoding
-            )
+            options = {"date_format": date_format, "delimiter": delimiter, "decimal": decimal}
+            check_options(source, form, encoding=encoding, missing=missing or None, **options)
             found = from_store(source, form, time=time, id=id, columns=columns)
             if not isinstance(found, Trajectories):
                 raise DataError("the file holds snapshots, which have no rows to fill.", source=source)
@@ -318,7 +319,7 @@ def read_table(
         opened = open_table(source, delimiter=delimiter, decimal=decimal, encoding=encoding)
     else:
         opened = OpenTable(source, Origin("table"))
-    parts: dict[str, Any] = {"units": units, "date_format": date_format}
+    parts: dict[str, Any] = {"units": units, "date_format": date_format, "missing": missing}
     if opened.meta is not None and opened.meta["kind"] == "trajectories":
         parts |= _parts_of(opened.meta, time, id, columns, inputs, static)
     parts = {"time": time, "id": id, "columns": columns, "inputs": inputs, "static": static} | parts

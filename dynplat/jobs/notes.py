@@ -17,6 +17,8 @@ _FEW_CELLS = 6
 #: A single value is pointed out when it makes up this share of its column's variance and lies this many median
 #: distances from the median (a Gaussian value lies beyond 10 of them once in 1e11): the models' noise is Gaussian.
 _OUTLIER_SHARE, _OUTLIER_DISTANCE = 0.5, 20
+#: Names, in lower case, of columns that tell series apart.
+_ID_NAMES = ("id", "series", "series_id")
 
 
 def notes_on(table: Table, *, told: Collection[str] = ()) -> list[str]:
@@ -30,6 +32,7 @@ def notes_on(table: Table, *, told: Collection[str] = ()) -> list[str]:
     notes = [f"row {row}: {reason}" for row, reason in table.notes[:20]]
     if len(table.notes) > 20:
         notes.append(f"and {len(table.notes) - 20} more rows of that kind")
+    notes += _unused_ids(table)
     notes += [
         f"column {name!r}: {what}"
         for c, name in enumerate(data.channels)
@@ -46,6 +49,43 @@ def notes_on(table: Table, *, told: Collection[str] = ()) -> list[str]:
     return notes
 
 
+def _unused_ids(table: Table) -> list[str]:
+    """Say so where a column is named like one of ids and was not asked to be it."""
+    if table.id is not None:
+        return []
+    notes = []
+    for name in table.frame.columns:
+        if str(name).lower() not in _ID_NAMES or name == table.time:
+            continue
+        cells = list(dict.fromkeys(map(str, table.frame[name])))
+        # One text for every row numbers the rows; numbers are worth a word even then, because they became a channel.
+        if len(cells) < 2 or (len(cells) == table.num_rows and name not in table.columns):
+            continue
+        what = "was taken as a channel" if name in table.columns else "was not used"
+        shown = ", ".join(cells[:3]) + (", ..." if len(cells) > 3 else "")
+        notes.append(
+            f"column {name!r} ({shown}) {what}, and all rows are one series. If it names the series, say `--id {name}`."
+        )
+    return notes
+
+
+def _sentinel(seen: np.ndarray) -> str:
+    """Point out an end of the values that stands there again and again, apart from all others by more than they span.
+
+    A number written in nines only is taken for a mark already where it lies half that far away.
+    """
+    for end in (seen.min(), seen.max()):
+        count, rest = int((seen == end).sum()), seen[seen != end]
+        gap, span = np.abs(rest - end).min(), np.ptp(rest)
+        nines = set(f"{abs(end):.15g}".replace(".", "")) == {"9"}
+        if count > 1 and span > 0 and gap > span * (0.5 if nines else 1.0):
+            return (
+                f"the value {end:.15g} stands there {count} times, far from all others ({rest.min():g} to "
+                f"{rest.max():g}), and is taken as observed. If it marks a missing value, say `--missing {end:.15g}`."
+            )
+    return ""
+
+
 def _doubt(data: Trajectories, c: int) -> str:
     """Say why the intervals of a channel may mislead, or nothing."""
     mask = data.mask[:, :, c]
@@ -58,6 +98,8 @@ def _doubt(data: Trajectories, c: int) -> str:
         return f"all {seen.size} observed values are {seen[0]:g}; how far it may move cannot be told from them"
     if seen.size < _FEW_CELLS:
         return f"only {seen.size} observed values; its intervals rest on the prior, and are too narrow without `nuts`"
+    if mark := _sentinel(seen):
+        return mark
     away = np.abs(seen - np.median(seen)) / np.ptp(seen)
     worst = int(np.argmax(away))
     share = float(away[worst] ** 2 / np.sum(away**2))

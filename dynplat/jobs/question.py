@@ -33,6 +33,7 @@ class Source:
         encoding: Encoding of a text file; UTF-8 when None.
         delimiter: Character between the cells of a text file; found when None.
         decimal: Decimal mark of a text file; found when None.
+        missing: Numbers that stand for a missing value in a file.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Source:
     encoding: str | None = None
     delimiter: str | None = None
     decimal: str | None = None
+    missing: tuple[float, ...] | None = None
 
     @property
     def title(self) -> str:

@@ -200,3 +200,23 @@ def test_write_refuses_what_does_not_fit(extra, options, message, tmp_path):
 def test_table_is_not_written_as_a_store(tmp_path):
     with pytest.raises(DataError, match="a table is written as text or Parquet"):
         messy(tmp_path).write(tmp_path / "out.nc")
+
+
+def test_declared_marks_are_missing_in_channels_only(tmp_path):
+    from dynplat.data import read, write
+
+    path = tmp_path / "marked.csv"
+    path.write_text("t,a,b\n-999,1,-99.0\n0,-999,2\n1,3,-999.00\n")
+    table, data = read_table(path, missing=(-999, -99)), read(path, missing=(-999, -99))
+    for found in (table.trajectories, data):
+        assert found.times[0, 0] == -999
+        assert found.mask[0].tolist() == [[True, False], [False, True], [True, False]]
+    # What is not filled stands as it was written.
+    assert list(table.filled(np.full((1, 3, 2), np.nan))["b"]) == ["-99.0", "2", "-999.00"]
+    assert list(table.filled(np.full((1, 3, 2), 7.0))["b"]) == ["7", "2", "7"]
+    frame = tmp_path / "marked.parquet"
+    data.to_long().fillna(-999.0).to_parquet(frame)
+    assert read(frame, time="t", missing=[-999]).mask.sum() == 3
+    write(data, tmp_path / "marked.nc")
+    with pytest.raises(DataError, match="`missing` would say how cells"):
+        read(tmp_path / "marked.nc", missing=[-999])
