@@ -79,7 +79,7 @@ def run_compiled_likelihood(
     else:
         from dynplat.scan.kernels.kalman import KALMAN
 
-        outputs = KALMAN.run([np.ascontiguousarray(array) for array in arrays], keep=False)
+        outputs = KALMAN.run(arrays, keep=False)
         log_prob, status = outputs[0], outputs[-1]
     return _to_lead(log_prob, layout), status
 

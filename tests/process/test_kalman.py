@@ -116,7 +116,7 @@ def settled_row(arrays, observations):
     laid, _ = kalman.kalman_inputs(
         LinearGaussian(**arrays).parameters, observations.values, None, None, steady_state=True
     )
-    return KALMAN.run([np.ascontiguousarray(a) for a in laid], keep=True)[-1][0, SETTLED]
+    return KALMAN.run(laid, keep=True)[-1][0, SETTLED]
 
 
 @pytest.mark.parametrize("members", [1, 3])
@@ -168,7 +168,7 @@ def test_filtered_covariances_stay_positive_semidefinite(dtype, start, noise):
     arrays = {name: array.astype(dtype) for name, array in arrays.items()}
     values = rng.standard_normal((rows, p)).astype(dtype)
     laid, _ = kalman.kalman_inputs(LinearGaussian(**arrays).parameters, values, None, None, steady_state=False)
-    outputs = KALMAN.run([np.ascontiguousarray(a) for a in laid], keep=True)
+    outputs = KALMAN.run(laid, keep=True)
     covs = outputs[3][0].astype(np.float64)
     scale = np.sqrt(np.einsum("tii->ti", covs))
     correlations = covs / scale[:, :, None] / scale[:, None, :]
@@ -184,13 +184,13 @@ def test_a_suspicious_pivot_is_judged_by_the_careful_run():
     laid, _ = kalman.kalman_inputs(
         LinearGaussian(**arrays).parameters, observations.values, None, None, steady_state=True
     )
-    outputs = KALMAN.run([np.ascontiguousarray(a) for a in laid], keep=True)
+    outputs = KALMAN.run(laid, keep=True)
     assert outputs[-1][0, OUTCOME] == CAREFUL
     wanted = LinearGaussian(**arrays, driver="sequential").log_prob_steps(observations)
     np.testing.assert_allclose(outputs[0][:, :, 0], wanted, rtol=1e-4, atol=1e-4)
     arrays["P0"] = np.eye(2)
     laid = laid._replace(P0=arrays["P0"][None])
-    assert KALMAN.run([np.ascontiguousarray(a) for a in laid], keep=True)[-1][0, OUTCOME] == SOUND
+    assert KALMAN.run(laid, keep=True)[-1][0, OUTCOME] == SOUND
 
 
 def test_one_series_without_density_is_named_among_sound_ones():
@@ -303,3 +303,15 @@ def test_the_compiled_driver_says_where_it_cannot_run():
             LinearGaussian(**meta, driver="compiled").log_prob(Observations(*(part.to("meta") for part in data[:3])))
     with pytest.raises(CapabilityError, match="knows no `diffuse` start"):
         LinearGaussian(**arrays, diffuse=np.eye(2), driver="compiled").log_prob(observations)
+
+
+def test_arrays_that_may_not_be_written_to_need_no_other_compilation():
+    from dynplat.scan.kernels.kalman_forward import forward
+
+    arrays, observations = regular_chain(0.9, 0.1, 1, rows=5)
+    wanted = LinearGaussian(**arrays).log_prob(observations)
+    before = len(forward.signatures)
+    for array in (*arrays.values(), observations.values):
+        array.setflags(write=False)
+    assert LinearGaussian(**arrays).log_prob(observations) == wanted
+    assert len(forward.signatures) == before

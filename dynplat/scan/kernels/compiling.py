@@ -1,8 +1,8 @@
 """How kernels are compiled: once on a machine, kept on disk, found again only while all their sources are the same.
 
 numba keeps what it compiled next to a function's source (or in the user's cache folder where that can't be written) and
-looks at that one file for changes. Kernels call functions of other files, so here the key holds a digest of all of
-them. Where nothing can be written, each process compiles for itself.
+looks at that one file for changes. Kernels call functions of other files, so here the key holds a digest of the files
+of all functions that a function calls. Where nothing can be written, each process compiles for itself.
 """
 
 from __future__ import annotations
@@ -50,10 +50,14 @@ def handler(function: Callable[[int], int]) -> CFunc:
 
 
 class _Cache(FunctionCache):
-    """numba's cache of a function, with the sources of all kernels in its key; says when it has to compile."""
+    """numba's cache of a function, with all its sources in the key; says when it has to compile."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._function = function
 
     def _index_key(self, signature: Any, codegen: Any) -> Any:
-        return (*super()._index_key(signature, codegen), _digest())
+        return (*super()._index_key(signature, codegen), _digest(self._function))
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         found = super().load_overload(signature, target_context)
@@ -68,9 +72,20 @@ def _say_compiling(folder: str) -> None:
     _log.warning("compiling kernels for this machine: some seconds, once; they are kept in %s", folder)
 
 
-@lru_cache(maxsize=1)
-def _digest() -> str:
+@lru_cache(maxsize=256)
+def _digest(function: Callable[..., Any]) -> str:
     total = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        total.update(source.read_bytes())
+    for path in sorted(_sources(function, set())):
+        total.update(Path(path).read_bytes())
     return total.hexdigest()
+
+
+def _sources(function: Any, seen: set[Any]) -> set[str]:
+    """Files of a function and of the compiled functions that it calls."""
+    seen.add(function)
+    files = {function.__code__.co_filename}
+    for name in function.__code__.co_names:
+        called = getattr(function.__globals__.get(name), "py_func", None)
+        if called is not None and called not in seen:
+            files |= _sources(called, seen)
+    return files

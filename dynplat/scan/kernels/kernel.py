@@ -79,13 +79,15 @@ class Kernel:
         return tuple(index for index, spec in enumerate(self.inputs) if spec.differentiable)
 
     def run(self, inputs: Sequence[np.ndarray], *, keep: bool, threads: int | None = None) -> tuple[np.ndarray, ...]:
-        """Run forward on C-contiguous arrays.
+        """Run forward.
 
         Args:
-            inputs: Arrays as `inputs` names them.
+            inputs: Arrays as `inputs` names them; what is not contiguous or not writable is copied.
             keep: Whether all that the adjoint needs is kept.
             threads: Number of threads; by default as many as the process may use.
         """
+        # numba compiles a kernel anew for arrays that may not be written to.
+        inputs = [np.require(array, requirements=("C", "W")) for array in inputs]
         real = inputs[0].dtype
         shapes = self.shapes([array.shape for array in inputs], keep)
         outputs = tuple(np.empty(shape, spec.dtype(real)) for shape, spec in zip(shapes, self.outputs, strict=True))
@@ -110,6 +112,8 @@ class Kernel:
             wanted: One flag for each differentiable input.
             threads: Number of threads; by default as many as the process may use.
         """
+        inputs = [np.require(array, requirements=("C", "W")) for array in inputs]
+        cotangents = [np.require(array, requirements=("C", "W")) for array in cotangents]
         real = inputs[0].dtype
         gradients = tuple(
             np.empty(inputs[place].shape if wish else (0,) * self.inputs[place].rank, real)
