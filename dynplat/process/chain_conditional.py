@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like, concrete, take_rows
+from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like, take_rows
 from dynplat.errors import ArgumentError
 from dynplat.process.base import AbstractConditional
 from dynplat.process.chain_layout import observation_offset
+from dynplat.process.chain_rows import locate_rows
 from dynplat.process.gaussian_predictive import GaussianPredictive
 from dynplat.process.linear_gaussian import ChainPosterior, LinearGaussian
-
-#: Two times are the same step when they differ by less than this part of a step.
-_SAME = 1e-6
 
 
 class ChainConditional(AbstractConditional):
@@ -44,48 +42,12 @@ class ChainConditional(AbstractConditional):
         Raises:
             ArgumentError: A time is not a row of the chain, or lies after the data of a chain that cannot be extended.
         """
-        known, query = concrete(self.observations.times), concrete(times)
-        if known is None or query is None:
-            raise ArgumentError("query times of a discrete chain must be numbers, not values that are being traced.")
-        lead = np.broadcast_shapes(known.shape[:-1], query.shape[:-1])
-        known = np.broadcast_to(known, (*lead, known.shape[-1]))
-        query = np.broadcast_to(query, (*lead, query.shape[-1]))
-        rows = _exact_rows(known, query)
-        size = known.shape[-1]
-        if (rows < 0).any():
-            rows = np.where(rows < 0, self._later_rows(known, query), rows)
+        rows = locate_rows(self.observations.times, times, self.chain.num_steps)
+        size = int(self.observations.times.shape[-1])
         extra = int(rows.max(initial=0)) + 1 - size
         posterior = self._posterior if extra <= 0 else self._extended(extra, rows, inputs)
         like = self.chain.parameters.F
         return posterior.at_rows(asarray_like(rows.astype(np.int64), like))
-
-    def _later_rows(self, known: np.ndarray, query: np.ndarray) -> np.ndarray:
-        """Row numbers on the grid of a time-invariant chain with evenly spaced rows."""
-        missing = query[_exact_rows(known, query) < 0][0]
-        if self.chain.num_steps != 1:
-            raise ArgumentError(
-                f"`times` contains {missing:g}, which is no row of this chain; its parameters change with time, so it "
-                "cannot be extended. Add the row (with mask False) to the observations and to the parameters."
-            )
-        step = known[..., 1:2] - known[..., 0:1] if known.shape[-1] > 1 else np.ones_like(known[..., :1])
-        gaps = np.diff(known, axis=-1)
-        # Padded rows repeat the last time.
-        even = (np.abs(gaps - step) <= _SAME * np.abs(step)) | (known[..., 1:] == known[..., -1:]) & (gaps == 0)
-        if not even.all() or not (step > 0).all():
-            raise ArgumentError(
-                f"`times` contains {missing:g}, which is no row of this chain, and its rows are not evenly spaced. "
-                "A discrete chain knows steps only; use a process in continuous time such as `LinearSDE`."
-            )
-        place = (query - known[..., :1]) / step
-        rows = np.rint(place)
-        bad = (np.abs(place - rows) > _SAME) | (rows < 0)
-        if bad.any():
-            first = query[bad][0]
-            raise ArgumentError(
-                f"`times` contains {first:g}, which is not on the grid of this chain: its rows start at "
-                f"{known.reshape(-1, known.shape[-1])[0, 0]:g} and are {step.reshape(-1)[0]:g} apart."
-            )
-        return rows.astype(np.int64)
 
     def _extended(self, extra: int, rows: np.ndarray, inputs: Any) -> ChainPosterior:
         """The chain with further rows, in which nothing is observed."""
@@ -131,17 +93,6 @@ def predictive_at_rows(posterior: ChainPosterior, rows: Array) -> GaussianPredic
         pick(parameters.R, 2),
         draw_states,
     )
-
-
-def _exact_rows(known: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """First row with each query time, -1 where there is none."""
-    flat_known, flat_query = known.reshape(-1, known.shape[-1]), query.reshape(-1, query.shape[-1])
-    rows = np.empty(flat_query.shape, dtype=np.int64)
-    for i, (line, asked) in enumerate(zip(flat_known, flat_query, strict=True)):
-        place = np.searchsorted(line, asked, side="left")
-        inside = np.minimum(place, line.size - 1)
-        rows[i] = np.where(line[inside] == asked, inside, -1)
-    return rows.reshape(query.shape)
 
 
 def _extended_inputs(known: Array | None, later: Any, rows: np.ndarray, size: int, extra: int, like: Array) -> Array:
