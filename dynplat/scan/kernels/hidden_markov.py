@@ -1,0 +1,121 @@
+r"""Compiled filter of hidden Markov chains and its adjoint, which is the smoother.
+
+.. math::
+    x_0 \sim \pi, \qquad p(x_t = j \mid x_{t-1} = i) = A_{t,ij}, \qquad y_t \mid x_t = j \sim p_j
+
+Arrays hold logarithms, and logarithms of 0 are ordinary: log_initial (G, K); log_transition (G, T or 1, K, K), row =
+old state, where row t of the time axis leads into row t and the first is not used; log_density (G, T, K), the log
+densities of each row's observation. Axis 0 is the group, of length 1 where all groups share an array.
+
+**Forward.** Densities of a row are divided by the largest, e = exp(log p - max log p); with the predicted law p and
+the filtered law a,
+
+.. math::
+    p_t = a_{t-1} A_t, \quad s_t = \textstyle\sum_j p_{tj} e_{tj}, \quad a_t = p_t e_t / s_t, \quad
+    \log p(y_t \mid y_{<t}) = \log s_t + \max \log p .
+
+Sums of products of nonnegative numbers keep their relative accuracy, so the only error is a number too small to hold.
+A part of a filtered law below 1e-200 (1e-60 in float32) is dropped; that may matter only where some later prediction
+is not at least 1e-170 (1e-30): there the group starts again with logarithms, K^2 exponentials a row. So do groups with
+a transition that is possible but less likely than that, and all impossible observations: from the first of these on,
+the terms are -inf, with gradient 0. Numbers are float64 inside whatever their dtype outside.
+
+**Adjoint.** With cotangents g_t of the terms, the adjoint lambda_t of a_t and h_t = lambda_t + g_t - g_{t+1},
+
+.. math::
+    \overline{\log e_t} = a_t h_t, \quad \mu_t = e_t h_t / s_t, \quad \lambda_{t-1} = A_t \mu_t, \quad
+    \overline{\log A_{t,ij}} = a_{t-1,i} A_{t,ij} \mu_{tj}, \quad \overline{\log \pi} = a_0 h_0 :
+
+the inner product of lambda_t and a_t, which normalising subtracts, is g_{t+1}. With g = 1 these are the posterior law
+of each state, of each pair of states in a row, and of the first state; mu is set to 0 where p is. In logarithms the
+recursion goes through a_t h_t itself, by the weights a_{t-1,i} A_{t,ij} / p_{tj}, none of which exceeds 1.
+
+Sources: Baum, Petrie, Soules and Weiss (1970), Annals of Mathematical Statistics 41, 164-171; Rabiner (1989), section
+V.A, for the scaling. The adjoint is reverse mode by hand; that it is the smoother is Fisher's identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from dynplat.scan.kernels.compiling import handler
+from dynplat.scan.kernels.frame import answers_metadata, argument, result
+from dynplat.scan.kernels.hidden_markov_backward import backward
+from dynplat.scan.kernels.hidden_markov_forward import forward
+from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
+
+
+@lru_cache(maxsize=2)
+def handlers(real: Any) -> tuple[Any, Any]:
+    """Return the addresses of `forward` and `backward` as functions for XLA, for real numbers of a dtype."""
+    r2, r3, r4 = (np.empty((0,) * rank, real) for rank in (2, 3, 4))
+    i2, f2 = np.empty((0, 0), np.int32), np.empty((0, 0), np.uint8)
+
+    @handler
+    def forward_handler(frame: int) -> int:
+        if answers_metadata(frame):
+            return 0
+        forward(
+            argument(frame, 0, r2),
+            argument(frame, 1, r4),
+            argument(frame, 2, r3),
+            result(frame, 0, r2),
+            result(frame, 1, r3),
+            result(frame, 2, r3),
+            result(frame, 3, i2),
+        )
+        return 0
+
+    @handler
+    def backward_handler(frame: int) -> int:
+        if answers_metadata(frame):
+            return 0
+        backward(
+            argument(frame, 0, r2),
+            argument(frame, 1, r4),
+            argument(frame, 2, r3),
+            argument(frame, 3, r2),
+            argument(frame, 4, r3),
+            argument(frame, 5, r3),
+            argument(frame, 6, i2),
+            argument(frame, 7, r2),
+            argument(frame, 8, f2),
+            result(frame, 0, r2),
+            result(frame, 1, r4),
+            result(frame, 2, r3),
+        )
+        return 0
+
+    return forward_handler, backward_handler
+
+
+def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
+    _, rows, K = inputs[2]
+    groups = max(shape[0] for shape in inputs)
+    kept = rows if keep else 1
+    return (groups, rows), (groups, kept, K), (groups, kept, K), (groups, 2)
+
+
+HIDDEN_MARKOV = Kernel(
+    name="hidden_markov",
+    inputs=(
+        Spec("log_initial", 2, differentiable=True),
+        Spec("log_transition", 4, differentiable=True),
+        Spec("log_density", 3, differentiable=True),
+    ),
+    outputs=(
+        Spec("log_prob", 2),
+        Spec("filtered", 3),
+        Spec("weights", 3),
+        Spec("status", 2, "count"),
+    ),
+    num_values=1,
+    shapes=_shapes,
+    forward=forward,
+    backward=backward,
+    handlers=handlers,
+)

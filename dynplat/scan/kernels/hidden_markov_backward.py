@@ -1,0 +1,129 @@
+"""The adjoint of the compiled filter of hidden Markov chains (see `hidden_markov`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.exponential import exp
+from dynplat.scan.kernels.hidden_markov_forward import IMPOSSIBLE, LANE, LOGARITHMIC, OUTCOME, lanes, multiply
+from dynplat.scan.kernels.small import of
+
+
+@compiled
+def backward(
+    log_initial, log_transition, log_density, log_prob, filtered, weights, status, cotangent, wanted,
+    d_initial, d_transition, d_density,
+):  # fmt: skip
+    """Add up the gradients of all groups.
+
+    Inputs: those of `forward`, what it gave (with whole time axes), `cotangent` of `log_prob`, (G, T), and `wanted`,
+    flags (1, 3).
+    Outputs: gradients, shaped as the inputs; those that are not wanted may have size 0. `d_transition` may have a time
+    axis where the transition has none: its rows are then the parts that the shared gradient is the sum of.
+    """
+    d_initial[:], d_transition[:], d_density[:] = 0.0, 0.0, 0.0
+    K = filtered.shape[2]
+    turned = np.zeros((K, lanes(K) * LANE))
+    for g in range(log_prob.shape[0]):
+        if status[g, OUTCOME] == LOGARITHMIC:
+            _logarithmic(
+                g, log_transition, filtered, weights, status, cotangent, wanted, d_initial, d_transition, d_density
+            )
+        else:
+            if log_transition.shape[1] == 1 and (g == 0 or log_transition.shape[0] > 1):
+                _turn(log_transition[g, 0], turned)
+            _scaled(g, log_transition, turned, filtered, weights, cotangent, wanted, d_initial, d_transition, d_density)
+
+
+@compiled
+def _turn(log_matrix, turned):
+    """Exponentiate a matrix and transpose it."""
+    K = log_matrix.shape[0]
+    for i in range(K):
+        for j in range(K):
+            turned[j, i] = exp(log_matrix[i, j])
+
+
+@compiled
+def _scaled(g, log_transition, turned, filtered, weights, cotangent, wanted, d_initial, d_transition, d_density):
+    T, K = filtered.shape[1], filtered.shape[2]
+    size = turned.shape[1]
+    gA = of(g, log_transition.shape[0])
+    hi, hA, he = of(g, d_initial.shape[0]), of(g, d_transition.shape[0]), of(g, d_density.shape[0])
+    want_initial, want_transition, want_density = wanted[0, 0] != 0, wanted[0, 1] != 0, wanted[0, 2] != 0
+    moving = log_transition.shape[1] > 1
+    apart = d_transition.shape[1] > 1
+    if moving:
+        turned = np.zeros_like(turned)
+    adjoint = np.zeros(size)  # of the filtered law
+    source = np.zeros(size)  # adjoint of the predicted law
+    law = np.zeros(size)
+    pairs = np.zeros_like(turned)  # sum of source_j law_i, transposed
+    after = 0.0
+    for t in range(T - 1, -1, -1):
+        now = cotangent[g, t]
+        for j in range(K):
+            value = adjoint[j] + (now - after)
+            source[j] = weights[g, t, j] * value
+            if want_density:
+                d_density[he, t, j] += filtered[g, t, j] * value
+            if t == 0 and want_initial:
+                d_initial[hi, j] += filtered[g, t, j] * value
+        after = now
+        if t == 0:
+            break
+        if moving:
+            _turn(log_transition[gA, t], turned)
+        multiply(source, turned, adjoint)
+        if want_transition:
+            for i in range(K):
+                law[i] = filtered[g, t - 1, i]
+            if apart:
+                for i in range(K):
+                    for j in range(K):
+                        d_transition[hA, t, i, j] += law[i] * turned[j, i] * source[j]
+            else:
+                for j in range(K):
+                    s = source[j]
+                    for i in range(size):
+                        pairs[j, i] += s * law[i]
+    if want_transition and not apart:
+        for i in range(K):
+            for j in range(K):
+                d_transition[hA, 0, i, j] += turned[j, i] * pairs[j, i]
+
+
+@compiled
+def _logarithmic(g, log_transition, filtered, weights, status, cotangent, wanted, d_initial, d_transition, d_density):
+    K = filtered.shape[2]
+    T = status[g, IMPOSSIBLE]
+    gA = of(g, log_transition.shape[0])
+    hi, hA, he = of(g, d_initial.shape[0]), of(g, d_transition.shape[0]), of(g, d_density.shape[0])
+    want_initial, want_transition, want_density = wanted[0, 0] != 0, wanted[0, 1] != 0, wanted[0, 2] != 0
+    mass = np.zeros(K)  # adjoint of the logarithm of the joint law of state and observation
+    earlier = np.zeros(K)
+    after = 0.0
+    for t in range(T - 1, -1, -1):
+        now = cotangent[g, t]
+        for j in range(K):
+            mass[j] += exp(filtered[g, t, j]) * (now - after)
+            if want_density:
+                d_density[he, t, j] += mass[j]
+            if t == 0 and want_initial:
+                d_initial[hi, j] += mass[j]
+        after = now
+        if t == 0:
+            break
+        tA, tdA = of(t, log_transition.shape[1]), of(t, d_transition.shape[1])
+        for i in range(K):
+            total = 0.0
+            for j in range(K):
+                # p(x_{t-1} = i | x_t = j, y_<t), 0 where x_t = j cannot be.
+                part = filtered[g, t - 1, i] + log_transition[gA, tA, i, j] - weights[g, t, j]
+                part = exp(part) * mass[j] if weights[g, t, j] > -np.inf else 0.0
+                total += part
+                if want_transition:
+                    d_transition[hA, tdA, i, j] += part
+            earlier[i] = total
+        mass, earlier = earlier, mass
