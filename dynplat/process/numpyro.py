@@ -22,6 +22,8 @@ from dynplat.arrays import Random, common_type
 from dynplat.process import dynamics, events
 from dynplat.process.base import AbstractProcess
 from dynplat.process.dynamics import AbstractLinearDynamics
+from dynplat.process.emissions import AbstractEmission, CategoricalEmission, GaussianEmission
+from dynplat.process.hidden_markov import HiddenMarkov as HiddenMarkovProcess
 from dynplat.process.linear_gaussian import LinearGaussian as LinearGaussianProcess
 from dynplat.process.linear_sde import LinearSDE as LinearSDEProcess
 
@@ -156,6 +158,42 @@ class LinearGaussian(ProcessDistribution):
         super().__init__(process, times, mask, inputs, validate_args=validate_args)
 
 
+class HiddenMarkov(ProcessDistribution):
+    """A hidden Markov chain as a distribution (parameters as for `dynplat.process.HiddenMarkov`).
+
+    Observations that are impossible have log density -inf. Draws are not differentiable.
+
+    Args:
+        log_initial: Log-probabilities of the state at the first row, (..., K).
+        log_transition: Log-probabilities of transitions, (..., T or 1, K, K), (old, new): batch axes stand in front of
+            the time axis.
+        emission: What the states emit, of `dynplat.process`.
+        driver: Driver of the scan.
+        times: Times, (..., time), or None for 0, 1, 2, ...
+        mask: True = observed, (..., time, channel), or None.
+        num_steps: Number of rows of an event, where no array tells it.
+        validate_args: As everywhere in NumPyro.
+    """
+
+    def __init__(
+        self,
+        log_initial: jax.Array,
+        log_transition: jax.Array,
+        emission: AbstractEmission,
+        *,
+        driver: str = "auto",
+        times: jax.Array | None = None,
+        mask: jax.Array | None = None,
+        num_steps: int | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        process = HiddenMarkovProcess(log_initial, log_transition, emission, driver=driver)
+        if times is None:
+            size = num_steps or events.count_rows(process.num_steps, mask=(mask, -2))
+            times = jnp.arange(size, dtype=process.like.dtype)
+        super().__init__(process, times, mask, validate_args=validate_args)
+
+
 class LinearSDE(ProcessDistribution):
     """A linear SDE observed at any times as a distribution (parameters as for `dynplat.process.LinearSDE`).
 
@@ -222,6 +260,9 @@ _register(
     ("dynamics", "H", "R", "m0", "P0", "d", "D", "diffuse"),
     ("is_stationary", "share_gaps", "driver", "steady_state"),
 )
+_register(HiddenMarkovProcess, ("log_initial", "log_transition", "emission"), ("driver", "batch_shape", "num_steps"))
+_register(GaussianEmission, ("means", "scales"), ("batch_shape", "num_states", "num_channels"))
+_register(CategoricalEmission, ("log_probs",), ("batch_shape", "num_states", "num_channels", "num_codes"))
 _register(dynamics.Stack, ("components",), ("state_dim", "num_inputs"))
 for _name in set(dynamics.__all__) - {"AbstractLinearDynamics", "Stack"}:
     # Parameters may be of any type and are annotated so; what is a plain number is an option.

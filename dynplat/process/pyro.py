@@ -25,6 +25,8 @@ from dynplat.errors import NoDensityError
 from dynplat.process import events
 from dynplat.process.base import AbstractProcess
 from dynplat.process.dynamics import AbstractLinearDynamics
+from dynplat.process.emissions import AbstractEmission
+from dynplat.process.hidden_markov import HiddenMarkov as HiddenMarkovProcess
 from dynplat.process.linear_gaussian import LinearGaussian as LinearGaussianProcess
 from dynplat.process.linear_sde import LinearSDE as LinearSDEProcess
 
@@ -181,6 +183,42 @@ class LinearGaussian(ProcessDistribution):
             size = num_steps or events.count_rows(process.num_steps, mask=(mask, -2), inputs=(inputs, -2))
             times = torch.arange(size, dtype=F.dtype, device=F.device)
         super().__init__(process, times, mask, inputs, has_rsample=True, validate_args=validate_args)
+
+
+class HiddenMarkov(ProcessDistribution):
+    """A hidden Markov chain as a distribution (parameters as for `dynplat.process.HiddenMarkov`).
+
+    Observations that are impossible have log density -inf. Draws are not differentiable.
+
+    Args:
+        log_initial: Log-probabilities of the state at the first row, (..., K).
+        log_transition: Log-probabilities of transitions, (..., T or 1, K, K), (old, new): batch axes stand in front of
+            the time axis.
+        emission: What the states emit, of `dynplat.process`.
+        driver: Driver of the scan.
+        times: Times, (..., time), or None for 0, 1, 2, ...
+        mask: True = observed, (..., time, channel), or None.
+        num_steps: Number of rows of an event, where no array tells it.
+        validate_args: As everywhere in Pyro.
+    """
+
+    def __init__(
+        self,
+        log_initial: torch.Tensor,
+        log_transition: torch.Tensor,
+        emission: AbstractEmission,
+        *,
+        driver: str = "auto",
+        times: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+        num_steps: int | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        process = HiddenMarkovProcess(log_initial, log_transition, emission, driver=driver)
+        if times is None:
+            size = num_steps or events.count_rows(process.num_steps, mask=(mask, -2))
+            times = torch.arange(size, dtype=process.like.dtype, device=process.like.device)
+        super().__init__(process, times, mask, validate_args=validate_args)
 
 
 class LinearSDE(ProcessDistribution):
