@@ -6,7 +6,7 @@ import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled
 from dynplat.scan.kernels.kalman_forward import SETTLED
-from dynplat.scan.kernels.small import closed_loop, congruence, of, square
+from dynplat.scan.kernels.small import closed_loop, congruence, multiply, of, square, symmetrise
 
 
 @compiled
@@ -25,32 +25,13 @@ def backward(
     dF[:], dQ[:], dH[:], dR[:], dm0[:], dP0[:], dc[:], dy[:] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for g in range(log_prob.shape[0]):
         _backward_group(
-            g,
-            F,
-            H,
-            c,
-            means,
-            weights,
-            covs,
-            gains,
-            factors,
-            status,
-            cotangent,
-            wanted,
-            dF,
-            dQ,
-            dH,
-            dR,
-            dm0,
-            dP0,
-            dc,
-            dy,
+            g, F, H, means, weights, covs, gains, factors, status, cotangent, wanted, dF, dQ, dH, dR, dm0, dP0, dc, dy
         )
 
 
 @compiled
 def _backward_group(
-    g, F, H, c, means, weights, covs, gains, factors, status, cotangent, wanted, dF, dQ, dH, dR, dm0, dP0, dc, dy
+    g, F, H, means, weights, covs, gains, factors, status, cotangent, wanted, dF, dQ, dH, dR, dm0, dP0, dc, dy
 ):
     T, p, M = weights.shape[1], weights.shape[2], weights.shape[3]
     n = F.shape[3]
@@ -132,41 +113,21 @@ def _backward_group(
                 for s in range(M):
                     dc[hc, tdc, i, of(s, dc.shape[3])] += adjoint[i, s]
         # Matrices: Lambda^- and the gradients of H and R.
-        if want_matrices:
-            if t > horizon:
-                sum_g += total
-                for a in range(p):
-                    for i in range(n):
-                        sum_E[a, i] += E[a, i]
-                    for b in range(p):
-                        sum_U[a, b] += U[a, b]
-            else:
-                tdH, tdR = of(t, dH.shape[1]), of(t, dR.shape[1])
-                if within:
-                    sum_g += total
-                    for a in range(p):
-                        for i in range(n):
-                            sum_E[a, i] += E[a, i]
-                        for b in range(p):
-                            sum_U[a, b] += U[a, b]
-                _sources(Lambda, gains, covs, factors, g, at, E, U, total, C, X, Z)
-                if not within:
-                    if want_H:
-                        for a in range(p):
-                            for i in range(n):
-                                f = -total * gains[g, at, a, i]
-                                for k in range(n):
-                                    f += (E[a, k] - 2 * C[a, k]) * covs[g, at, k, i]
-                                dH[hH, tdH, a, i] += f
-                    if want_R:
-                        for a in range(p):
-                            for b in range(p):
-                                dR[hR, tdR, a, b] += Z[a, b]
-                _before_update(Lambda, H, gH, tH, E, C, Z, X)
+        if within:
+            sum_g += total
+            for a in range(p):
+                for i in range(n):
+                    sum_E[a, i] += E[a, i]
+                for b in range(p):
+                    sum_U[a, b] += U[a, b]
+        if want_matrices and t <= horizon:
+            _sources(Lambda, gains[g, at], factors[g, at], E, U, total, C, Z)
+            if not within:
+                _add_observation(gains[g, at], covs[g, at], E, C, Z, total, want_H, want_R, dH, hH, dR, hR, t)
+            _before_update(Lambda, H[gH, tH], E, C, Z, X)
         if t == 0:
             break
         # Predict: the gradients of F, Q and the adjoints of the row before.
-        before = min(t - 1, settled)
         if want_F:
             tdF = of(t, dF.shape[1])
             for i in range(n):
@@ -185,44 +146,20 @@ def _backward_group(
                     moved[i, s] += f * adjoint[k, s]
         adjoint[:, :] = moved
         if want_matrices and t <= horizon:
-            if within:
-                if t == settled + 1:
-                    # All rows after the settled one at once (see the module).
-                    _solve_sum(
-                        F[gF, 0], H, gH, gains, covs, factors, g, settled, Lambda, sum_E, sum_U, sum_g,
-                        C, X, Z, source, sum_Lambda,
-                    )  # fmt: skip
-                    for i in range(n):
-                        for j in range(n):
-                            source[i, j] = sum_Lambda[i, j] - Lambda[i, j]
-                    _pull_back(F, gF, 0, source, V)
-                    _sources(source, gains, covs, factors, g, settled, sum_E, sum_U, sum_g, C, X, Z)
-                    if want_H:
-                        for a in range(p):
-                            for i in range(n):
-                                f = -sum_g * gains[g, settled, a, i]
-                                for k in range(n):
-                                    f += (sum_E[a, k] - 2 * C[a, k]) * covs[g, settled, k, i]
-                                dH[hH, 0, a, i] += f
-                    if want_R:
-                        for a in range(p):
-                            for b in range(p):
-                                dR[hR, 0, a, b] += Z[a, b]
-                    if want_Q:
-                        for i in range(n):
-                            for j in range(n):
-                                dQ[hQ, 0, i, j] += sum_Lambda[i, j]
-                    if want_F:
-                        _add_transition(F, gF, 0, covs, g, settled, sum_Lambda, V, dF, hF, 0)
-            else:
-                if want_Q:
-                    tdQ = of(t, dQ.shape[1])
-                    for i in range(n):
-                        for j in range(n):
-                            dQ[hQ, tdQ, i, j] += Lambda[i, j]
-                if want_F:
-                    _add_transition(F, gF, tF, covs, g, before, Lambda, V, dF, hF, of(t, dF.shape[1]))
-            _pull_back(F, gF, tF, Lambda, V)
+            if not within:
+                _add_prediction(F[gF, tF], covs[g, t - 1], Lambda, V, want_F, want_Q, dF, hF, dQ, hQ, t)
+            elif t == settled + 1:
+                # All rows after the settled one at once (see the module).
+                K, S, P = gains[g, settled], factors[g, settled], covs[g, settled]
+                _solve_sum(F[gF, 0], H[gH, 0], K, S, Lambda, sum_E, sum_U, sum_g, C, X, Z, source, sum_Lambda)
+                for i in range(n):
+                    for j in range(n):
+                        source[i, j] = sum_Lambda[i, j] - Lambda[i, j]
+                _pull_back(F[gF, 0], source, V)
+                _sources(source, K, S, sum_E, sum_U, sum_g, C, Z)
+                _add_observation(K, P, sum_E, C, Z, sum_g, want_H, want_R, dH, hH, dR, hR, t)
+                _add_prediction(F[gF, 0], P, sum_Lambda, V, want_F, want_Q, dF, hF, dQ, hQ, t)
+            _pull_back(F[gF, tF], Lambda, V)
     if want_m0:
         for i in range(n):
             for s in range(M):
@@ -234,31 +171,50 @@ def _backward_group(
 
 
 @compiled
-def _sources(Lambda, gains, covs, factors, g, at, E, U, total, C, X, Z):
-    """C = K^T Lambda and Z = K^T Lambda K - sym(K^T E^T) - (total S^{-1} - U) / 2."""
+def _sources(Lambda, Kt, inverse, E, U, total, C, Z):
+    """C = K^T Lambda and Z = K^T Lambda K - sym(K^T E^T) - (total S^{-1} - U) / 2, with S^{-1} from its factor."""
     p, n = C.shape
     for a in range(p):
         for j in range(n):
             C[a, j] = 0.0
         for k in range(n):
-            f = gains[g, at, a, k]
+            f = Kt[a, k]
             for j in range(n):
                 C[a, j] += f * Lambda[k, j]
     for a in range(p):
         for b in range(a + 1):
-            inverse = total * 0
+            precision = total * 0
             for k in range(a, p):
-                inverse += factors[g, at, k, a] * factors[g, at, k, b]
-            f = -(total * inverse - U[a, b]) / 2
+                precision += inverse[k, a] * inverse[k, b]
+            f = -(total * precision - U[a, b]) / 2
             for k in range(n):
-                f += C[a, k] * gains[g, at, b, k]
-                f -= (gains[g, at, a, k] * E[b, k] + gains[g, at, b, k] * E[a, k]) / 2
+                f += C[a, k] * Kt[b, k]
+                f -= (Kt[a, k] * E[b, k] + Kt[b, k] * E[a, k]) / 2
             Z[a, b] = f
             Z[b, a] = f
 
 
 @compiled
-def _before_update(Lambda, H, gH, tH, E, C, Z, X):
+def _add_observation(Kt, P, E, C, Z, total, want_H, want_R, dH, hH, dR, hR, t):
+    """Add (E - 2 C) P - total K^T to the gradient of H and Z to that of R."""
+    p, n = C.shape
+    if want_H:
+        at = of(t, dH.shape[1])
+        for a in range(p):
+            for i in range(n):
+                f = -total * Kt[a, i]
+                for k in range(n):
+                    f += (E[a, k] - 2 * C[a, k]) * P[k, i]
+                dH[hH, at, a, i] += f
+    if want_R:
+        at = of(t, dR.shape[1])
+        for a in range(p):
+            for b in range(p):
+                dR[hR, at, a, b] += Z[a, b]
+
+
+@compiled
+def _before_update(Lambda, H, E, C, Z, X):
     """Replace Lambda by its value before the update: Lambda + sym(X^T H), X = E - 2 C + Z H."""
     p, n = X.shape
     for a in range(p):
@@ -267,57 +223,48 @@ def _before_update(Lambda, H, gH, tH, E, C, Z, X):
         for b in range(p):
             f = Z[a, b] / 2
             for j in range(n):
-                X[a, j] += f * H[gH, tH, b, j]
+                X[a, j] += f * H[b, j]
     for a in range(p):
         for i in range(n):
             f = X[a, i]
-            h = H[gH, tH, a, i]
+            h = H[a, i]
             for j in range(n):
-                Lambda[i, j] += f * H[gH, tH, a, j] + h * X[a, j]
+                Lambda[i, j] += f * H[a, j] + h * X[a, j]
 
 
 @compiled
-def _pull_back(F, gF, tF, Lambda, V):
+def _pull_back(F, Lambda, V):
     """Replace Lambda by F^T Lambda F, made symmetric: the recursion does not damp an antisymmetric error."""
     n = V.shape[0]
-    for i in range(n):
-        for j in range(n):
-            V[i, j] = 0.0
-        for k in range(n):
-            f = Lambda[i, k]
-            for j in range(n):
-                V[i, j] += f * F[gF, tF, k, j]
+    multiply(Lambda, F, V)
     for i in range(n):
         for j in range(n):
             Lambda[i, j] = 0.0
     for k in range(n):
         for i in range(n):
-            f = F[gF, tF, k, i]
+            f = F[k, i]
             for j in range(n):
                 Lambda[i, j] += f * V[k, j]
-    for i in range(n):
-        for j in range(i):
-            f = (Lambda[i, j] + Lambda[j, i]) / 2
-            Lambda[i, j] = f
-            Lambda[j, i] = f
+    symmetrise(Lambda)
 
 
 @compiled
-def _add_transition(F, gF, tF, covs, g, before, Lambda, V, dF, hF, tdF):
-    """Add 2 Lambda F P to the gradient of F."""
+def _add_prediction(F, P, Lambda, V, want_F, want_Q, dF, hF, dQ, hQ, t):
+    """Add 2 Lambda F P to the gradient of F and Lambda to that of Q."""
     n = V.shape[0]
-    for i in range(n):
-        for j in range(n):
-            V[i, j] = 0.0
-        for k in range(n):
-            f = 2 * Lambda[i, k]
+    if want_Q:
+        at = of(t, dQ.shape[1])
+        for i in range(n):
             for j in range(n):
-                V[i, j] += f * F[gF, tF, k, j]
-    for i in range(n):
-        for k in range(n):
-            f = V[i, k]
-            for j in range(n):
-                dF[hF, tdF, i, j] += f * covs[g, before, k, j]
+                dQ[hQ, at, i, j] += Lambda[i, j]
+    if want_F:
+        at = of(t, dF.shape[1])
+        multiply(Lambda, F, V)
+        for i in range(n):
+            for k in range(n):
+                f = 2 * V[i, k]
+                for j in range(n):
+                    dF[hF, at, i, j] += f * P[k, j]
 
 
 @compiled
@@ -345,44 +292,31 @@ def _memory(F, H, Kt, cov, rows):
 
 
 @compiled
-def _solve_sum(F, H, gH, gains, covs, factors, g, settled, first, E, U, total, C, X, Z, source, out):
+def _solve_sum(F, H, Kt, inverse, first, E, U, total, C, X, Z, source, out):
     """Solve out = A^T F^T (out - first) F A + sources of E, U, total, by doubling."""
     n = F.shape[0]
-    loop = np.empty((n, n), F.dtype)
     turned = np.empty((n, n), F.dtype)
     moved = np.empty((n, n), F.dtype)
     work = np.empty((n, n), F.dtype)
-    # The affine map at minus F^T first F gives the constant term.
+    # The affine map at -first gives the constant term.
     for i in range(n):
         for j in range(n):
             source[i, j] = -first[i, j]
-    closed_loop(F, H[gH, 0], gains[g, settled], H.shape[2], loop)
+    _pull_back(F, source, work)
+    _sources(source, Kt, inverse, E, U, total, C, Z)
+    _before_update(source, H, E, C, Z, X)
+    out[:, :] = source
+    # The pull-back through a row is (F A)^T . F A; the transpose of F A is what `congruence` takes.
     for i in range(n):
         for j in range(n):
-            work[i, j] = F[i, j]
-            turned[i, j] = F[j, i]
-    congruence(turned, source, moved, work)
-    _sources(moved, gains, covs, factors, g, settled, E, U, total, C, X, Z)
-    _before_update(moved, H, gH, 0, E, C, Z, X)
-    for i in range(n):
-        for j in range(n):
-            out[i, j] = moved[i, j]
-    # The pull-back through a row is A^T F^T . F A; the transpose of F A is what `congruence` takes.
-    for i in range(n):
-        for j in range(n):
-            turned[i, j] = F[i, j]
-    for a in range(H.shape[2]):
+            turned[j, i] = F[i, j]
+    for a in range(H.shape[0]):
         for i in range(n):
             s = F[0, 0] * 0
             for k in range(n):
-                s += F[i, k] * gains[g, settled, a, k]
+                s += F[i, k] * Kt[a, k]
             for j in range(n):
-                turned[i, j] -= s * H[gH, 0, a, j]
-    for i in range(n):
-        for j in range(i):
-            s = turned[i, j]
-            turned[i, j] = turned[j, i]
-            turned[j, i] = s
+                turned[j, i] -= s * H[a, j]
     for _ in range(64):
         congruence(turned, out, moved, work)
         largest = F[0, 0] * 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled
-from dynplat.scan.kernels.small import closed_loop, congruence, of, root, square
+from dynplat.scan.kernels.small import closed_loop, congruence, multiply, of, root, square, symmetrise
 
 #: Columns of `status`: the row from which the covariances stand still (T where they never do), and what happened.
 SETTLED, OUTCOME = 0, 1
@@ -112,13 +112,7 @@ def _forward_group(
                     for i in range(n):
                         noise[i, i] = eps * abs(predicted[i, i])
             else:
-                for i in range(n):
-                    for j in range(n):
-                        FP[i, j] = 0.0
-                    for k in range(n):
-                        f = F[gF, tF, i, k]
-                        for j in range(n):
-                            FP[i, j] += f * before[k, j]
+                multiply(F[gF, tF], before, FP)
                 for i in range(n):
                     for j in range(i + 1):
                         s = real.type(0.5) * (Q[gQ, tQ, i, j] + Q[gQ, tQ, j, i])
@@ -205,7 +199,6 @@ def _forward_group(
             # Gain and Joseph's form.
             for a in range(q):
                 for j in range(n):
-                    s = real.type(0.0)
                     W[a, j] = inverse[a, a] * HP[a, j]
                 for b in range(a):
                     s = inverse[a, b]
@@ -241,11 +234,7 @@ def _forward_group(
                         new[i, j] -= s * Kt[a, j]
             if careful and q > 0:
                 _update_noise(eps, q, Ho, Kt, deviation, noise, noise_next, FP)
-            for i in range(n):
-                for j in range(i + 1):
-                    s = real.type(0.5) * (new[i, j] + new[j, i])
-                    new[i, j] = s
-                    new[j, i] = s
+            symmetrise(new)
             if still and t > 0:
                 quiet = quiet + 1 if _stands_still(new, before, eps) else 0
                 if quiet == 3:

@@ -20,16 +20,23 @@ def root(value):
 
 
 @compiled
-def congruence(A, X, out, work):
-    """Put A X A^T into `out`."""
+def multiply(A, X, out):
+    """Put A X into `out`."""
     n = A.shape[0]
     for i in range(n):
         for j in range(n):
-            work[i, j] = 0.0
+            out[i, j] = 0.0
         for k in range(n):
             a = A[i, k]
             for j in range(n):
-                work[i, j] += a * X[k, j]
+                out[i, j] += a * X[k, j]
+
+
+@compiled
+def congruence(A, X, out, work):
+    """Put A X A^T into `out`."""
+    n = A.shape[0]
+    multiply(A, X, work)
     for i in range(n):
         for j in range(n):
             s = work[i, 0] * A[j, 0]
@@ -57,12 +64,15 @@ def closed_loop(F, Ho, Kt, q, out):
 @compiled
 def square(A, work):
     """Replace A by A A."""
-    n = A.shape[0]
-    for i in range(n):
-        for j in range(n):
-            work[i, j] = 0.0
-        for k in range(n):
-            a = A[i, k]
-            for j in range(n):
-                work[i, j] += a * A[k, j]
+    multiply(A, A, work)
     A[:, :] = work
+
+
+@compiled
+def symmetrise(A):
+    """Replace A by its symmetric part."""
+    for i in range(A.shape[0]):
+        for j in range(i):
+            s = (A[i, j] + A[j, i]) / 2
+            A[i, j] = s
+            A[j, i] = s
