@@ -65,22 +65,16 @@ def run_compiled_likelihood(
         steady_state: Whether covariances that have converged may stand still.
     """
     arrays, layout = kalman_inputs(parameters, values, mask, inputs, steady_state=steady_state)
-    like = arrays.y
-    if is_torch_array(like):
-        from dynplat.scan.kernels import torch as calls
-        from dynplat.scan.kernels.kalman import KALMAN
+    from dynplat.scan.kernels.kalman import KALMAN
 
-        (log_prob,), status = calls.call(KALMAN, kalman_twin, arrays)
-    elif is_jax_array(like):
-        from dynplat.scan.kernels import jax as calls
-        from dynplat.scan.kernels.kalman import KALMAN
-
-        (log_prob,), status = calls.call(KALMAN, kalman_twin, arrays)
+    if is_torch_array(arrays.y):
+        from dynplat.scan.kernels.torch import call
+    elif is_jax_array(arrays.y):
+        from dynplat.scan.kernels.jax import call
     else:
-        from dynplat.scan.kernels.kalman import KALMAN
-
-        outputs = KALMAN.run(arrays, keep=False)
-        log_prob, status = outputs[0], outputs[-1]
+        log_prob, *_, status = KALMAN.run(arrays, keep=False)
+        return _to_lead(log_prob, layout), status
+    (log_prob,), status = call(KALMAN, kalman_twin, arrays)
     return _to_lead(log_prob, layout), status
 
 
@@ -142,8 +136,7 @@ def kalman_twin(
         num_observed=_time_first(xp.sum(xp.astype(seen, F.dtype), axis=-1)),
     )
     own = max(int(array.shape[0]) for array in (F, Q, H, R, P0, mask))
-    groups = max(int(array.shape[0]) for array in (m0, c, y)) if own == 1 else own
-    groups = max(groups, own)
+    groups = max(own, *(int(array.shape[0]) for array in (m0, c, y)))
     state = initial_state(xp.broadcast_to(m0, (groups, n, y.shape[-1])), symmetrise(xp.broadcast_to(P0, (own, n, n))))
     driver = choose_driver("auto", F, int(y.shape[1]))
     innovations, _ = forward(state, steps, driver, moments=False)

@@ -74,18 +74,24 @@ def _say_compiling(folder: str) -> None:
 
 @lru_cache(maxsize=256)
 def _digest(function: Callable[..., Any]) -> str:
-    total = hashlib.sha256()
-    for path in sorted(_sources(function, set())):
+    """Digest of the files and constants that a function and the compiled functions that it calls are made of."""
+    files: set[str] = set()
+    constants: set[str] = set()
+    pending: list[Any] = [function]
+    seen: set[Any] = set()
+    while pending:
+        current = pending.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        files.add(current.__code__.co_filename)
+        for name in current.__code__.co_names:
+            value: Any = current.__globals__.get(name)
+            if isinstance(value, int | float):
+                constants.add(f"{name}={value!r}")
+            elif hasattr(value, "py_func"):
+                pending.append(value.py_func)
+    total = hashlib.sha256("\n".join(sorted(constants)).encode())
+    for path in sorted(files):
         total.update(Path(path).read_bytes())
     return total.hexdigest()
-
-
-def _sources(function: Any, seen: set[Any]) -> set[str]:
-    """Files of a function and of the compiled functions that it calls."""
-    seen.add(function)
-    files = {function.__code__.co_filename}
-    for name in function.__code__.co_names:
-        called = getattr(function.__globals__.get(name), "py_func", None)
-        if called is not None and called not in seen:
-            files |= _sources(called, seen)
-    return files

@@ -2,16 +2,15 @@
 
 XLA hands such a function one *call frame*: a C structure that holds the addresses and shapes of arguments and results
 (`xla/ffi/api/c_api.h`, version 0 of the interface, of which only fields that all its minor versions share are read).
-A handler reads its arrays with `argument` and `result`, calls the kernel and returns 0::
+A handler reads its arrays with `arguments` and `results`, calls the kernel and returns 0::
 
     @handler
     def call(frame):
-        if answers_metadata(frame):
-            return 0
-        kernel(argument(frame, 0, MATRIX), result(frame, 0, VECTOR))
+        if not answers_metadata(frame):
+            kernel(*(arguments(frame, INPUTS) + results(frame, OUTPUTS)))
         return 0
 
-`MATRIX` and `VECTOR` are empty arrays: only their type counts.
+`INPUTS` and `OUTPUTS` are tuples of empty arrays: only their types count.
 """
 
 from __future__ import annotations
@@ -108,13 +107,29 @@ def _array_at_compiled(buffer: Any, like: Any) -> Any:
     return read
 
 
-@njit(nogil=True)
-def argument(frame: int, index: int, like: Any) -> Any:
-    """Return an argument of a call as an array of the type of `like`."""
-    return _array_at(_word(_word(frame + _ARGUMENTS + _ITEMS) + 8 * index), like)
+def _arrays_at(table: Any, likes: Any) -> Any:
+    raise NotImplementedError("this function exists in compiled code only")
+
+
+@overload(_arrays_at)
+def _arrays_at_compiled(table: Any, likes: Any) -> Any:
+    # numba compares signatures with their annotations, and joins tuples with + alone.
+    def nothing(table: Any, likes: Any) -> Any:
+        return ()
+
+    def read(table: Any, likes: Any) -> Any:
+        return (_array_at(_word(table), likes[0]),) + _arrays_at(table + 8, likes[1:])  # noqa: RUF005
+
+    return read if len(likes) else nothing
 
 
 @njit(nogil=True)
-def result(frame: int, index: int, like: Any) -> Any:
-    """Return a result of a call, to be written to, as an array of the type of `like`."""
-    return _array_at(_word(_word(frame + _RESULTS + _ITEMS) + 8 * index), like)
+def arguments(frame: int, likes: Any) -> Any:
+    """Return the arguments of a call as a tuple of arrays with the types of `likes`."""
+    return _arrays_at(_word(frame + _ARGUMENTS + _ITEMS), likes)
+
+
+@njit(nogil=True)
+def results(frame: int, likes: Any) -> Any:
+    """Return the results of a call, to be written to, as a tuple of arrays with the types of `likes`."""
+    return _arrays_at(_word(frame + _RESULTS + _ITEMS), likes)

@@ -45,10 +45,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from dynplat.scan.kernels.compiling import handler
-from dynplat.scan.kernels.frame import answers_metadata, argument, result
+from dynplat.scan.kernels.frame import answers_metadata, arguments, results
 from dynplat.scan.kernels.kalman_backward import backward
 from dynplat.scan.kernels.kalman_forward import forward
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
@@ -56,69 +54,20 @@ from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
 
 @lru_cache(maxsize=2)
 def handlers(real: Any) -> tuple[Any, Any]:
-    """Return the addresses of `forward` and `backward` as functions for XLA, for real numbers of a dtype."""
-    r3, r4 = (np.empty((0,) * rank, real) for rank in (3, 4))
-    f2, f3 = np.empty((0, 0), np.uint8), np.empty((0, 0, 0), np.uint8)
-    i2 = np.empty((0, 0), np.int32)
+    """Return `forward` and `backward` as functions for XLA, for real numbers of a dtype."""
+    forward_reads, forward_writes = KALMAN.forward_types(real)
+    backward_reads, backward_writes = KALMAN.backward_types(real)
 
     @handler
     def forward_handler(frame: int) -> int:
-        if answers_metadata(frame):
-            return 0
-        forward(
-            argument(frame, 0, r4),
-            argument(frame, 1, r4),
-            argument(frame, 2, r4),
-            argument(frame, 3, r4),
-            argument(frame, 4, r3),
-            argument(frame, 5, r3),
-            argument(frame, 6, r4),
-            argument(frame, 7, r4),
-            argument(frame, 8, f3),
-            argument(frame, 9, i2),
-            result(frame, 0, r3),
-            result(frame, 1, r4),
-            result(frame, 2, r4),
-            result(frame, 3, r4),
-            result(frame, 4, r4),
-            result(frame, 5, r4),
-            result(frame, 6, i2),
-        )
+        if not answers_metadata(frame):
+            forward(*(arguments(frame, forward_reads) + results(frame, forward_writes)))
         return 0
 
     @handler
     def backward_handler(frame: int) -> int:
-        if answers_metadata(frame):
-            return 0
-        backward(
-            argument(frame, 0, r4),
-            argument(frame, 1, r4),
-            argument(frame, 2, r4),
-            argument(frame, 3, r4),
-            argument(frame, 4, r3),
-            argument(frame, 5, r3),
-            argument(frame, 6, r4),
-            argument(frame, 7, r4),
-            argument(frame, 8, f3),
-            argument(frame, 9, i2),
-            argument(frame, 10, r3),
-            argument(frame, 11, r4),
-            argument(frame, 12, r4),
-            argument(frame, 13, r4),
-            argument(frame, 14, r4),
-            argument(frame, 15, r4),
-            argument(frame, 16, i2),
-            argument(frame, 17, r3),
-            argument(frame, 18, f2),
-            result(frame, 0, r4),
-            result(frame, 1, r4),
-            result(frame, 2, r4),
-            result(frame, 3, r4),
-            result(frame, 4, r3),
-            result(frame, 5, r3),
-            result(frame, 6, r4),
-            result(frame, 7, r4),
-        )
+        if not answers_metadata(frame):
+            backward(*(arguments(frame, backward_reads) + results(frame, backward_writes)))
         return 0
 
     return forward_handler, backward_handler

@@ -41,6 +41,10 @@ class Spec:
     kind: str = "real"
     differentiable: bool = False
 
+    def empty(self, real: Any) -> np.ndarray:
+        """An empty array of the type of this one in a call with real numbers of dtype `real`."""
+        return np.empty((0,) * self.rank, self.dtype(real))
+
     def dtype(self, real: Any) -> np.dtype:
         """NumPy dtype of the array in a call with real numbers of dtype `real`."""
         return np.dtype(KINDS.get(self.kind, real))
@@ -77,6 +81,18 @@ class Kernel:
     def differentiable(self) -> tuple[int, ...]:
         """Places of the inputs that have gradients."""
         return tuple(index for index, spec in enumerate(self.inputs) if spec.differentiable)
+
+    def forward_types(self, real: Any) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+        """Empty arrays of the types that `forward` reads and writes."""
+        inputs, outputs = (tuple(spec.empty(real) for spec in specs) for specs in (self.inputs, self.outputs))
+        return inputs, outputs
+
+    def backward_types(self, real: Any) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+        """Empty arrays of the types that `backward` reads and writes."""
+        inputs, outputs = self.forward_types(real)
+        wanted = np.empty((0, 0), dtype=KINDS["flag"])
+        read = (*inputs, *outputs, *outputs[: self.num_values], wanted)
+        return read, tuple(inputs[place] for place in self.differentiable)
 
     def run(self, inputs: Sequence[np.ndarray], *, keep: bool, threads: int | None = None) -> tuple[np.ndarray, ...]:
         """Run forward.
