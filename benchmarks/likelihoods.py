@@ -1,8 +1,6 @@
 """Log-likelihoods of linear-Gaussian chains, and their gradients: dynplat beside other libraries, in one run.
 
-Every contender runs in a process of its own, so that first calls and peak memory are its own too; all get the same
-data, and values must agree to 1e-8 (float64). A peer that is not installed is left out and named. Ratios are to the
-fastest peer that can do the case: above 1, dynplat is faster.
+`measurement.py` says how contenders are measured; values must agree to 1e-8 (float64).
 
 Systems: `invariant` (nothing changes in time) and `general` (transitions and noise change at every row), all fully
 observed, since most peers know no holes. Gradients are those with respect to the transition and both noise covariances.
@@ -13,17 +11,12 @@ Peers: pip install 'dynplat[benchmarks]'
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import resource
-import subprocess
 import sys
-import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measurement import Benchmark, main
 
 #: (states, channels, rows, series, system)
 CASES = (
@@ -43,11 +36,8 @@ CASES = (
 QUICK = ((4, 2, 1_000, 1, "invariant"), (4, 2, 1_000, 64, "invariant"), (4, 2, 1_000, 1, "general"))
 
 OURS = ("dynplat torch", "dynplat jax", "dynplat torch, no steady state")
-PEERS = ("statsmodels", "jax lax.scan", "dynamax", "cuthbert", "pyro GaussianHMM")
 #: Longest series each peer is given: beyond it a call takes minutes.
 LIMITS = {"cuthbert": 10_000, "dynamax": 100_000, "jax lax.scan": 100_000, "pyro GaussianHMM": 100_000}
-TOLERANCE = 1e-8
-SECONDS = 2.0  # spent on repetitions of one measurement
 
 
 def make_case(n: int, p: int, rows: int, series: int, system: str) -> dict[str, np.ndarray]:
@@ -294,91 +284,26 @@ CONTENDERS = {
 }
 
 
-# ------------------------------------------------------------------------------------------------------ measurement
+def describe(case: tuple[Any, ...]) -> str:
+    """Words for a case in a table."""
+    n, p, rows, series, system = case
+    return f"({n}, {p}), {rows:,}, {series}, {system}"
 
 
-def measure_one(name: str, case: tuple[Any, ...], gradient: bool) -> dict[str, Any]:
-    """Measure one contender in this process."""
-    if "jax" in name or name in ("dynamax", "cuthbert"):
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
-    arrays = make_case(*case)
-    try:
-        run = CONTENDERS[name](arrays, gradient)
-    except ImportError as error:
-        return {"skipped": f"not installed ({error.name})"}
-    except NotImplementedError as error:
-        return {"skipped": str(error)}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
-    value = run()
-    first = time.perf_counter() - started
-    seconds = []
-    while len(seconds) < 3 or (sum(seconds) < SECONDS and len(seconds) < 200):
-        started = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - started)
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {"value": value, "seconds": float(np.median(seconds)), "first": first, "memory": memory}
-
-
-def measure(name: str, case: tuple[Any, ...], gradient: bool) -> dict[str, Any]:
-    """Measure one contender in a process of its own."""
-    if case[2] > LIMITS.get(name, 10**9):
-        return {"skipped": "too long"}
-    command = [sys.executable, __file__, "--one", json.dumps([name, case, gradient])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
-    if done.returncode:
-        return {"skipped": f"failed: {done.stderr.strip().splitlines()[-1][:200]}"}
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def main() -> int:
-    """Print the tables; exit code 1 when values disagree."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="three short cases")
-    parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        name, case, gradient = json.loads(arguments.one)
-        print(json.dumps(measure_one(name, tuple(case), gradient)))
-        return 0
-    lines: list[str] = []
-    agree = True
-    for gradient in (False, True):
-        title = "value and gradient" if gradient else "value"
-        header = ["(n, p), rows, series, system", *OURS, *PEERS, "fastest peer / dynplat"]
-        lines += ["", f"Log-likelihood, {title}: milliseconds a call (first call in seconds; MB above the start)", ""]
-        lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-        for case in QUICK if arguments.quick else CASES:
-            results = {name: measure(name, case, gradient) for name in (*OURS, *PEERS)}
-            reference = results[OURS[0]]["value"]
-            cells, peers = [], []
-            for name, result in results.items():
-                if "skipped" in result:
-                    cells.append("-")
-                    print(f"  {name}, {case}, {title}: {result['skipped']}", file=sys.stderr)
-                    continue
-                cells.append(f"{1e3 * result['seconds']:.3g} ({result['first']:.2g}; {result['memory']:.0f})")
-                if abs(result["value"] - reference) > TOLERANCE * abs(reference):
-                    agree = False
-                    cells[-1] += " DISAGREES"
-                elif name in PEERS:
-                    peers.append(result["seconds"])
-            best = min(results[name]["seconds"] for name in OURS[:2])
-            n, p, rows, series, system = case
-            ratio = f"{min(peers) / best:.1f}" if peers else "-"
-            lines.append(f"| ({n}, {p}), {rows:,}, {series}, {system} | " + " | ".join(cells) + f" | {ratio} |")
-            print(lines[-1], flush=True)
-    text = "\n".join(lines).strip() + "\n"
-    print(text)
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
-    print("values agree" if agree else "values DISAGREE")
-    return 0 if agree else 1
-
+BENCHMARK = Benchmark(
+    doc=__doc__ or "",
+    heading="Log-likelihood",
+    columns="(n, p), rows, series, system",
+    file=__file__,
+    cases=CASES,
+    quick=QUICK,
+    make_case=make_case,
+    contenders=CONTENDERS,
+    ours=OURS,
+    best_of=OURS[:2],
+    too_large=lambda name, case: case[2] > LIMITS.get(name, 10**9),
+    describe=describe,
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(BENCHMARK))

@@ -1,0 +1,155 @@
+"""How the benchmarks of likelihoods measure: every contender in a process of its own, so that first calls and peak
+memory are its own too, on the same data, with values that must agree. A peer that is not installed is left out and
+named. Ratios are to the fastest peer that can do the case: above 1, dynplat is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Case = tuple[Any, ...]
+SECONDS = 2.0  # spent on repetitions of one measurement
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Contenders and the cases that they are measured on.
+
+    Args:
+        doc: What the command says of itself.
+        heading: What is computed, in a title.
+        columns: What a case says, in the head of the table.
+        file: The file that is run again for each contender.
+        cases: All cases.
+        quick: Those of `--quick`.
+        make_case: Function of a case that gives its arrays.
+        contenders: Functions of these arrays, and of whether gradients are asked for, that give a function without
+            arguments which computes the value (and the gradients). NotImplementedError says what a contender can't do.
+        ours: Names of our contenders.
+        best_of: Those of them that ratios are of.
+        too_large: Whether a contender (by name) isn't given a case: it would take minutes or more memory than there is.
+        tolerance: Largest relative difference between values.
+    """
+
+    doc: str
+    heading: str
+    columns: str
+    file: str
+    cases: Sequence[Case]
+    quick: Sequence[Case]
+    make_case: Callable[..., dict[str, np.ndarray]]
+    contenders: Mapping[str, Callable[[dict[str, np.ndarray], bool], Callable[[], float]]]
+    ours: Sequence[str]
+    best_of: Sequence[str]
+    too_large: Callable[[str, Case], bool]
+    describe: Callable[[Case], str]
+    tolerance: float = 1e-8
+
+    @property
+    def peers(self) -> list[str]:
+        """Names of all others."""
+        return [name for name in self.contenders if name not in self.ours]
+
+
+def main(benchmark: Benchmark) -> int:
+    """Print the tables; exit code 1 when values disagree."""
+    parser = argparse.ArgumentParser(description=benchmark.doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a few short cases")
+    parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        name, case, gradient = json.loads(arguments.one)
+        print(json.dumps(_measure_here(benchmark, name, tuple(case), gradient)))
+        return 0
+    lines: list[str] = []
+    agree = True
+    for gradient in (False, True):
+        title = "value and gradient" if gradient else "value"
+        header = [benchmark.columns, *benchmark.ours, *benchmark.peers, "fastest peer / dynplat"]
+        lines += [
+            "",
+            f"{benchmark.heading}, {title}: milliseconds a call (first call in seconds; MB above the start)",
+            "",
+        ]
+        lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+        for case in benchmark.quick if arguments.quick else benchmark.cases:
+            line, agreed = _row(benchmark, case, gradient, title)
+            agree = agree and agreed
+            lines.append(line)
+            print(line, flush=True)
+    text = "\n".join(lines).strip() + "\n"
+    print(text)
+    if arguments.markdown:
+        arguments.markdown.write_text(text)
+    print("values agree" if agree else "values DISAGREE")
+    return 0 if agree else 1
+
+
+def _row(benchmark: Benchmark, case: Case, gradient: bool, title: str) -> tuple[str, bool]:
+    """The line of a case, and whether all values agree."""
+    names = (*benchmark.ours, *benchmark.peers)
+    results = {name: _measure(benchmark, name, case, gradient) for name in names}
+    reference = results[benchmark.ours[0]].get("value", np.nan)
+    cells, peers = [], []
+    agree = True
+    for name, result in results.items():
+        if "skipped" in result:
+            cells.append("-")
+            print(f"  {name}, {case}, {title}: {result['skipped']}", file=sys.stderr)
+            continue
+        cells.append(f"{1e3 * result['seconds']:.3g} ({result['first']:.2g}; {result['memory']:.0f})")
+        if not abs(result["value"] - reference) <= benchmark.tolerance * abs(reference):
+            agree = False
+            cells[-1] += " DISAGREES"
+        elif name in benchmark.peers:
+            peers.append(result["seconds"])
+    own = [results[name]["seconds"] for name in benchmark.best_of if "seconds" in results[name]]
+    ratio = f"{min(peers) / min(own):.1f}" if peers and own else "-"
+    return f"| {benchmark.describe(case)} | " + " | ".join(cells) + f" | {ratio} |", agree
+
+
+def _measure(benchmark: Benchmark, name: str, case: Case, gradient: bool) -> dict[str, Any]:
+    """Measure one contender in a process of its own, which computes in float64 under JAX too."""
+    if benchmark.too_large(name, case):
+        return {"skipped": "too large"}
+    command = [sys.executable, benchmark.file, "--one", json.dumps([name, case, gradient])]
+    environment = {**os.environ, "JAX_ENABLE_X64": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900, env=environment)
+    if done.returncode:
+        return {"skipped": f"failed: {done.stderr.strip().splitlines()[-1][:200]}"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measure_here(benchmark: Benchmark, name: str, case: Case, gradient: bool) -> dict[str, Any]:
+    """Measure one contender in this process."""
+    arrays = benchmark.make_case(*case)
+    try:
+        run = benchmark.contenders[name](arrays, gradient)
+    except ImportError as error:
+        return {"skipped": f"not installed ({error.name})"}
+    except NotImplementedError as error:
+        return {"skipped": str(error)}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    value = run()
+    first = time.perf_counter() - started
+    seconds: list[float] = []
+    while len(seconds) < 3 or (sum(seconds) < SECONDS and len(seconds) < 200):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {"value": value, "seconds": float(np.median(seconds)), "first": first, "memory": memory}
