@@ -1,6 +1,8 @@
-"""How the benchmarks of likelihoods measure: every contender in a process of its own, so that first calls and peak
-memory are its own too, on the same data, with values that must agree. A peer that is not installed is left out and
-named. Ratios are to the fastest peer that can do the case: above 1, dynplat is faster.
+"""How the benchmarks of likelihoods measure.
+
+Every contender runs in a process of its own, so that first calls and peak memory are its own too, on the same data,
+with values that must agree. A peer that is not installed is left out and named. Ratios are to the fastest peer that can
+do the case: above 1, dynplat is faster.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ the states; the norm that chooses `s` is taken after such a rescaling (balancing
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +30,7 @@ from array_api_compat import is_jax_array, is_torch_array
 
 from dynplat.arrays import Array, array_namespace, asarray_like, concrete
 from dynplat.errors import ArgumentError, NoDensityError
+from dynplat.process.doubling import Plan, run_doubling
 
 #: Largest ||A|| delta at which the Taylor polynomials are used. Q's terms then shrink like (1/2)^k / (k + 1)!, so that
 #: `_ORDER` terms leave less than 1e-18 of the first one.
@@ -63,8 +63,8 @@ def discretise(A: Array, W: Array, gaps: Array, *, integral: bool = True, max_do
         gaps: Lengths of time, (..., gap), at least 0; leading axes broadcast with those of `A` and `W`. A gap of 0
             gives exactly the identity, no noise and no offset.
         integral: Whether to compute `G` too.
-        max_doublings: Number of doublings compiled when JAX traces and `s` is not known; a system with
-            ||A|| h > 2**(max_doublings - 2) gives NaN then. Not used when the numbers are known.
+        max_doublings: Number of doublings that a traced program goes through where the kernel can't run (on an
+            accelerator) and `s` is not known; a system with ||A|| h > 2**(max_doublings - 2) gives NaN then.
 
     Returns:
         `Transition` with leading axes (..., gap) broadcast.
@@ -76,11 +76,10 @@ def discretise(A: Array, W: Array, gaps: Array, *, integral: bool = True, max_do
     """
     xp = array_namespace(A, W, gaps)
     _check_gaps(gaps)
-    n = A.shape[-1]
-    norm, count, known = _plan(A, gaps, max_doublings)
+    norm, count, known = _plan(A, gaps)
+    counts = count if known else None
     norm, step = asarray_like(norm, A), gaps / _power_of_two(count, gaps)
     scaled = A / norm[..., None, None]
-    argument = norm[..., None] * step
 
     # Powers of A and the derivatives of Q depend on the gap through scalar coefficients only. For differentiation with
     # respect to A the norm is a constant: the result does not depend on it.
@@ -89,45 +88,19 @@ def discretise(A: Array, W: Array, gaps: Array, *, integral: bool = True, max_do
         powers.append(scaled @ powers[-1])
         moved = scaled @ moments[-1]
         moments.append(moved + xp.matrix_transpose(moved))
-    E = _polynomial(powers, argument) * argument[..., None, None]
-    Q = _polynomial(moments, argument) * step[..., None, None]
-    state: tuple[Array, ...] = (E, Q)
-    if integral:
-        identity = xp.zeros_like(scaled) + _identity(n, A)
-        G = _polynomial([identity, *powers[:-1]], argument)
-        state = (E, Q, G * step[..., None, None])
-
-    eye = _identity(n, A)
-
-    def double(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        E, Q, *rest = state
-        F = eye + E
-        grown = F @ Q @ xp.matrix_transpose(F)
-        return (2 * E + E @ E, Q + grown, *(G + F @ G for G in rest))
-
-    with np.errstate(all="ignore"):  # growth out of range is reported below, in words
-        state = _repeat(double, state, count, known, max_doublings)
-    E, Q, *rest = state
-    transition = Transition(eye + E, (Q + xp.matrix_transpose(Q)) / 2, rest[0] if rest else None)
+    identity = xp.zeros_like(scaled) + asarray_like(np.eye(A.shape[-1]), A)
+    integrals = xp.stack([identity, *powers[:-1]], axis=-3)
+    plan = Plan(
+        powers=xp.stack(powers, axis=-3),
+        moments=xp.stack(moments, axis=-3),
+        integrals=integrals if integral else integrals[..., :0, :, :],
+        argument=norm[..., None] * step,
+        step=step,
+        count=asarray_like(count, A) if known else count,
+    )
+    transition = Transition(*run_doubling(plan, counts, max_doublings))
     _check_finite(transition, A, gaps)
     return transition
-
-
-def _polynomial(matrices: list[Array], argument: Array) -> Array:
-    """Sum over k of argument^k / (k + 1)! * matrices[k], (..., gap, n, n), as one product over the gaps."""
-    xp = array_namespace(argument)
-    n = matrices[0].shape[-1]
-    coefficients, power = [], xp.ones_like(argument)
-    for k in range(len(matrices)):
-        coefficients.append(power)
-        power = power * argument / float(k + 2)
-    table = xp.stack([xp.reshape(matrix, (*matrix.shape[:-2], n * n)) for matrix in matrices], axis=-2)
-    flat = xp.stack(coefficients, axis=-1) @ table
-    return xp.reshape(flat, (*flat.shape[:-1], n, n))
-
-
-def _identity(n: int, like: Array) -> Array:
-    return asarray_like(np.eye(n), like)
 
 
 def _power_of_two(count: Any, like: Array) -> Array:
@@ -137,7 +110,7 @@ def _power_of_two(count: Any, like: Array) -> Array:
     return asarray_like(np.ldexp(1.0, np.arange(512)), like)[count]
 
 
-def _plan(A: Array, gaps: Array, max_doublings: int) -> tuple[Array, Any, bool]:
+def _plan(A: Array, gaps: Array) -> tuple[Array, Any, bool]:
     """Norm of A after balancing, and the number of doublings for every gap; on the host when the numbers are known."""
     A_host, gaps_host = concrete(A), concrete(gaps)
     known = A_host is not None and gaps_host is not None
@@ -174,46 +147,6 @@ def _balanced_norm(A: Array) -> Array:
     scale = xp.exp(shift)
     balanced = xp.max(xp.sum(size * scale[..., None, :] / scale[..., None], axis=-1), axis=-1)
     return xp.where(balanced < plain, balanced, plain)
-
-
-def _repeat(
-    double: Callable[[tuple[Array, ...]], tuple[Array, ...]],
-    state: tuple[Array, ...],
-    count: Any,
-    known: bool,
-    max_doublings: int,
-) -> tuple[Array, ...]:
-    """Apply `double` to every element of the batch as often as its own `count` says."""
-    xp = array_namespace(*state)
-
-    def masked(state: tuple[Array, ...], active: Array) -> tuple[Array, ...]:
-        # An element that is done must not be squared once more, even unused: it may overflow, and 0 * inf is NaN in
-        # the gradient. So the computation sees zeros in its place.
-        pick = active[..., None, None]
-        safe = tuple(xp.where(pick, part, xp.zeros_like(part)) for part in state)
-        return tuple(xp.where(pick, new, old) for new, old in zip(double(safe), state, strict=True))
-
-    if known:
-        most = int(count.max(initial=0))
-        for done in range(most):
-            active = count > done
-            state = double(state) if active.all() else masked(state, asarray_like(active, state[0]))
-        return state
-
-    if not is_jax_array(state[0]):  # traced arrays of another framework: a plain loop, no early exit
-        for done in range(max_doublings):
-            state = masked(state, count > done)
-        return state
-
-    from jax import lax
-
-    def body(state: tuple[Array, ...], done: Array) -> tuple[tuple[Array, ...], None]:
-        active = count > done
-        return lax.cond(xp.any(active), lambda s: masked(s, active), lambda s: s, state), None
-
-    state, _ = lax.scan(body, state, xp.arange(max_doublings))
-    unfinished = (count > max_doublings)[..., None, None]
-    return tuple(xp.where(unfinished, xp.full_like(part, np.nan), part) for part in state)
 
 
 def _stop_gradient(value: Array) -> Array:
