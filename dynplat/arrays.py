@@ -74,6 +74,8 @@ def asarray_like(value: Any, like: Array) -> Array:
 
     Booleans and integers keep their kind; real numbers take the dtype of `like`.
     """
+    if type(value) is type(like) and not isinstance(value, np.ndarray):
+        return value
     xp = array_namespace(like)
     if is_torch_array(value) or is_jax_array(value):
         if array_namespace(value) is not xp:
@@ -254,6 +256,8 @@ def common_type(*values: Any) -> tuple[Any, ...]:
     Raises:
         ArgumentError: torch and JAX arrays meet.
     """
+    if _is_common(values):
+        return values  # the usual case, and the same likelihood is built thousands of times
     foreign = [v for v in values if is_torch_array(v) or is_jax_array(v)]
     like = foreign[0] if foreign else next((np.asarray(v) for v in values if v is not None), None)
     if like is None:
@@ -274,6 +278,15 @@ def common_type(*values: Any) -> tuple[Any, ...]:
             value = value if value.dtype == dtype else xp.astype(value, dtype)
         out.append(value)
     return tuple(out)
+
+
+def _is_common(values: tuple[Any, ...]) -> bool:
+    """Whether all that is given are arrays of one class, with real numbers of one dtype."""
+    kinds = {(type(value), getattr(value, "dtype", None)) for value in values if value is not None}
+    if len(kinds) != 1:
+        return False
+    kind, dtype = kinds.pop()
+    return not issubclass(kind, np.generic) and str(dtype).rpartition(".")[2] in ("float32", "float64")
 
 
 def symmetrise(matrix: Array) -> Array:

@@ -6,6 +6,7 @@ covariance recursion; any other holds *groups* (see `dynplat.scan.kernels.kalman
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -93,22 +94,17 @@ def kalman_inputs(
         mask = asarray_like(np.ones((1, p), dtype=bool), F)
     shared = {"F": (F, 3), "Q": (Q, 3), "H": (H, 3), "R": (R, 3), "P0": (P0, 2), "mask": (mask, 2)}
     own = {"m0": (m0, 1), "c": (drift, 2), "y": (residual, 2)}
-    leads = {name: tuple(array.shape[: array.ndim - core]) for name, (array, core) in (shared | own).items()}
-    lead = tuple(np.broadcast_shapes(*leads.values()))
-    grouped = np.broadcast_shapes(*(leads[name] for name in shared))
-    grouped = (1,) * (len(lead) - len(grouped)) + tuple(grouped)
-    members = tuple(axis for axis, size in enumerate(grouped) if size == 1)
-    groups = tuple(axis for axis, size in enumerate(grouped) if size != 1)
-    count = prod(lead[axis] for axis in members)
-    parts = 1
-    if not groups and not is_jax_array(F):
-        parts = _split(count)
-    layout = KalmanLayout(lead, groups, members, parts)
+    layout = _layout(
+        tuple(tuple(array.shape[: array.ndim - core]) for array, core in shared.values()),
+        tuple(tuple(array.shape[: array.ndim - core]) for array, core in own.values()),
+        1 if is_jax_array(F) else available_threads(),
+    )
+    num_members = prod(layout.lead[axis] for axis in layout.members) // layout.parts
     arrays = {name: _grouped(array, core, layout) for name, (array, core) in shared.items()}
     arrays |= {name: _with_members(array, core, layout) for name, (array, core) in own.items()}
     y = arrays["y"]
-    if y.shape[-1] != count // parts:
-        y = xp.broadcast_to(y, (*y.shape[:-1], count // parts))
+    if y.shape[-1] != num_members:
+        y = xp.broadcast_to(y, (*y.shape[:-1], num_members))
     arrays["y"] = y
     arrays["mask"] = xp.astype(arrays["mask"], xp.uint8)
     arrays["options"] = asarray_like(np.full((1, 1), steady_state, dtype=np.int32), F)
@@ -143,9 +139,21 @@ def kalman_twin(
     return (move_axis(xp.broadcast_to(innovations.log_prob, (y.shape[1], groups, y.shape[-1])), 0, 1),)
 
 
-def _split(members: int) -> int:
+@lru_cache(maxsize=64)
+def _layout(shared: tuple[tuple[int, ...], ...], own: tuple[tuple[int, ...], ...], threads: int) -> KalmanLayout:
+    """Layout for the leading shapes of what members share and of what is their own."""
+    lead = tuple(int(size) for size in np.broadcast_shapes(*shared, *own))
+    grouped = np.broadcast_shapes(*shared)
+    grouped = (1,) * (len(lead) - len(grouped)) + tuple(grouped)
+    members = tuple(axis for axis, size in enumerate(grouped) if size == 1)
+    groups = tuple(axis for axis, size in enumerate(grouped) if size != 1)
+    parts = 1 if groups else _split(prod(lead[axis] for axis in members), threads)
+    return KalmanLayout(lead, groups, members, parts)
+
+
+def _split(members: int, threads: int) -> int:
     """Parts of equal size into which members are split for the threads there are."""
-    wanted = min(available_threads(), members // _MEMBERS_PER_THREAD)
+    wanted = min(threads, members // _MEMBERS_PER_THREAD)
     return next((parts for parts in range(wanted, 1, -1) if members % parts == 0), 1)
 
 
@@ -167,6 +175,8 @@ def _with_members(array: Array, num_core: int, layout: KalmanLayout) -> Array:
     xp = array_namespace(array)
     core = tuple(array.shape[array.ndim - num_core :])
     own: tuple[int, ...] = tuple(array.shape[: array.ndim - num_core])
+    if prod(own) == prod(lead) == 1:
+        return xp.reshape(array, (1, *core, 1))
     own = (1,) * (len(lead) - len(own)) + own
     array = xp.reshape(array, (*own, *core))
     target: list[int] = list(own)
@@ -190,6 +200,8 @@ def _to_lead(log_prob: Array, layout: KalmanLayout) -> Array:
     lead, groups, members, parts = layout
     xp = array_namespace(log_prob)
     size = int(log_prob.shape[1])
+    if prod(lead) == 1:
+        return xp.reshape(log_prob, (*lead, size))
     if parts > 1:
         log_prob = xp.reshape(xp.permute_dims(log_prob, (1, 0, 2)), (1, size, -1))
     array = xp.reshape(log_prob, (*(lead[axis] for axis in groups), size, *(lead[axis] for axis in members)))

@@ -93,7 +93,9 @@ class ProcessDistribution(TorchDistribution):
         if self._validate_args:
             events.check_event(value, tuple(self.event_shape), self.observed)
         steps = self.process.log_prob_steps(events.observed(value, self.times, self.observed, self.inputs, self.marks))
-        lead = torch.broadcast_shapes(self.batch_shape, value.shape[:-2])
+        lead = value.shape[:-2]
+        if lead != self.batch_shape:
+            lead = torch.broadcast_shapes(self.batch_shape, lead)
         return steps.expand((*lead, steps.shape[-1]))
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
