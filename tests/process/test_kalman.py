@@ -133,6 +133,24 @@ def test_steady_state_changes_nothing_beyond_rounding(damping, noise, members):
     assert_close(gradients_on, gradients_off, 1e-9)
 
 
+def test_a_steady_state_just_before_the_end_needs_no_covariance_after_it():
+    """Every row still reaches the first steady one, so all run the matrix recursion: on the covariance that stands."""
+    arrays, observations = regular_chain(0.95, 0.1, 1)
+    rows = settled_row(arrays, observations) + 20
+    arrays, observations = regular_chain(0.95, 0.1, 1, rows=rows)
+    laid, _ = kalman.kalman_inputs(
+        LinearGaussian(**arrays).parameters, observations.values, None, None, steady_state=True
+    )
+    outputs = KALMAN.run(laid, keep=True)
+    settled = outputs[-1][0, SETTLED]
+    assert settled == rows - 20
+    for output in outputs[3:6]:
+        output[:, settled + 1 :] = np.nan  # what is not written may hold anything
+    gradients = KALMAN.pull_back(laid, outputs, [np.ones_like(outputs[0])], [True] * 8)
+    _, wanted = value_and_gradients(arrays, observations, "compiled", steady_state=False)
+    assert_close({"F": gradients[0][0], "Q": gradients[1][0]}, {name: wanted[name] for name in "FQ"}, 1e-10)
+
+
 def test_a_chain_that_forgets_too_slowly_never_stands_still():
     """Rounding would add up over 1 / (1 - 0.9999998^2) rows: the recursion goes on."""
     arrays, observations = regular_chain(0.9999999, 1e-14, 1, rows=300)

@@ -147,7 +147,7 @@ def _backward_group(
         adjoint[:, :] = moved
         if want_matrices and t <= horizon:
             if not within:
-                _add_prediction(F[gF, tF], covs[g, t - 1], Lambda, V, want_F, want_Q, dF, hF, dQ, hQ, t)
+                _add_prediction(F[gF, tF], covs[g, min(t - 1, settled)], Lambda, V, want_F, want_Q, dF, hF, dQ, hQ, t)
             elif t == settled + 1:
                 # All rows after the settled one at once (see the module).
                 K, S, P = gains[g, settled], factors[g, settled], covs[g, settled]
