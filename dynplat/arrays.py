@@ -34,6 +34,7 @@ __all__ = [
     "eye_like",
     "framework",
     "in_torch_transform",
+    "log_gamma",
     "random_source",
     "solve",
     "solve_cholesky",
@@ -126,10 +127,12 @@ class Random(NamedTuple):
     Attributes:
         normal: Function of a shape: independent standard normal numbers.
         uniform: Function of a shape: independent uniform numbers on [0, 1).
+        poisson: Function of rates: independent Poisson numbers with these means, of the dtype of the rates.
     """
 
     normal: Any
     uniform: Any
+    poisson: Any
 
 
 def random_source(seed: int, like: Array) -> Random:
@@ -145,6 +148,7 @@ def random_source(seed: int, like: Array) -> Random:
         return Random(
             normal=lambda shape: torch.randn(tuple(shape), **options),
             uniform=lambda shape: torch.rand(tuple(shape), **options),
+            poisson=lambda rates: torch.poisson(rates.detach(), generator=generator),
         )
     if is_jax_array(like):
         jax = sys.modules["jax"]
@@ -158,11 +162,13 @@ def random_source(seed: int, like: Array) -> Random:
         return Random(
             normal=lambda shape: jax.random.normal(fresh(), tuple(shape), dtype=like.dtype),
             uniform=lambda shape: jax.random.uniform(fresh(), tuple(shape), dtype=like.dtype),
+            poisson=lambda rates: jax.random.poisson(fresh(), rates).astype(rates.dtype),
         )
     rng = np.random.default_rng(int(seed))
     return Random(
         normal=lambda shape: rng.standard_normal(tuple(shape)).astype(like.dtype),
         uniform=lambda shape: rng.random(tuple(shape)).astype(like.dtype),
+        poisson=lambda rates: rng.poisson(rates).astype(rates.dtype),
     )
 
 
@@ -287,6 +293,17 @@ def _is_common(values: tuple[Any, ...]) -> bool:
         return False
     kind, dtype = kinds.pop()
     return not issubclass(kind, np.generic) and str(dtype).rpartition(".")[2] in ("float32", "float64")
+
+
+def log_gamma(value: Array) -> Array:
+    """Logarithm of the gamma function of positive numbers."""
+    if is_torch_array(value):
+        return sys.modules["torch"].lgamma(value)
+    if is_jax_array(value):
+        return sys.modules["jax"].lax.lgamma(value)
+    from scipy.special import gammaln
+
+    return gammaln(value)
 
 
 def symmetrise(matrix: Array) -> Array:

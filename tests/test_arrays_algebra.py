@@ -84,6 +84,20 @@ def test_take_rows_picks_rows_of_each_series(make, num_core):
         np.testing.assert_array_equal(taken[:, i], values[:, 0][:, rows[i]])
 
 
+def test_log_gamma_is_the_logarithm_of_factorials(make):
+    found = arrays.to_numpy(arrays.log_gamma(make(np.array([1.0, 2.0, 5.0, 0.5]))))
+    np.testing.assert_allclose(found, [0.0, 0.0, np.log(24.0), 0.5 * np.log(np.pi)], rtol=1e-6, atol=1e-7)
+
+
+def test_poisson_numbers_have_their_means_and_repeat_with_the_seed(make):
+    rates = make(np.broadcast_to([0.0, 0.7, 30.0], (20_000, 3)).copy())
+    one, two = (arrays.random_source(3, rates).poisson(rates) for _ in range(2))
+    np.testing.assert_array_equal(arrays.to_numpy(one), arrays.to_numpy(two))
+    assert one.dtype == rates.dtype
+    means = arrays.to_numpy(one).astype(float).mean(axis=0)
+    assert (np.abs(means - [0.0, 0.7, 30.0]) <= 5 * np.sqrt(np.array([0.0, 0.7, 30.0]) / 20_000)).all()
+
+
 def test_symmetrise_and_eye_follow_dtype(make):
     matrix = make(np.array([[1.0, 2.0], [0.0, 1.0]]))
     np.testing.assert_array_equal(arrays.to_numpy(arrays.symmetrise(matrix)), [[1.0, 1.0], [1.0, 1.0]])

@@ -2,7 +2,14 @@
 
 from dynplat.process.base import AbstractConditional, AbstractPredictive, AbstractProcess, Draw
 from dynplat.process.channels import IndependentChannels
-from dynplat.process.emissions import AbstractEmission, CategoricalEmission, GaussianEmission
+from dynplat.process.emissions import (
+    AbstractEmission,
+    CategoricalEmission,
+    GaussianEmission,
+    MultivariateGaussianEmission,
+    PoissonEmission,
+    StudentTEmission,
+)
 from dynplat.process.gaussian_predictive import GaussianPredictive
 from dynplat.process.hidden_markov import HiddenMarkov
 from dynplat.process.linear_gaussian import LinearGaussian
@@ -21,4 +28,7 @@ __all__ = [
     "IndependentChannels",
     "LinearGaussian",
     "LinearSDE",
+    "MultivariateGaussianEmission",
+    "PoissonEmission",
+    "StudentTEmission",
 ]

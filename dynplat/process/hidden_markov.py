@@ -3,7 +3,7 @@ r"""Hidden Markov chains: exact likelihood, filter, smoother, best path, joint p
 .. math::
     x_0 \sim \pi, \qquad p(x_t = j \mid x_{t-1} = i) = A_{t,ij}, \qquad y_t \mid x_t = j \sim p_j
 
-with K states and emissions whose channels are independent given the state (`dynplat.process.emissions`). Transitions
+with K states and emissions of many kinds (`dynplat.process.emissions`). Transitions
 stand in row convention, (old, new), as is usual for Markov chains: rows sum to one.
 
 Shapes: `log_transition (..., series or 1, T or 1, K, K)` carries a time axis of length T, or 1 for what does not change
@@ -238,7 +238,7 @@ class HiddenMarkov(AbstractProcess):
                 f"leading axes of `values` {shape[:-2]} do not broadcast with those of the parameters "
                 f"{self.batch_shape}."
             ) from None
-        density = self.emission.log_density(observations)
+        density = self.emission.log_density(observations, driver=self.driver)
         log_initial, log_transition, density = common_type(self.log_initial, self.log_transition, density)
         return Chain(log_initial, log_transition, density)
 
@@ -246,7 +246,8 @@ class HiddenMarkov(AbstractProcess):
         if size == 0:
             raise ArgumentError("`values` has no rows: a chain needs at least one.")
         if self.num_steps not in (1, size):
-            raise ArgumentError(f"`values` has {size} rows, but the chain's `log_transition` has {self.num_steps}.")
+            name = "`log_transition`" if self.log_transition.shape[-3] > 1 else "`emission`"
+            raise ArgumentError(f"`values` has {size} rows, but the chain's {name} has {self.num_steps}.")
 
 
 class StatesPosterior:
@@ -377,4 +378,9 @@ def _checked(log_initial: Array, log_transition: Array, emission: AbstractEmissi
     check_normalised("log_initial", log_initial)
     # The first row of a time axis is not used.
     check_normalised("log_transition", log_transition if transition[-3] == 1 else log_transition[..., 1:, :, :])
-    return tuple(batch), int(transition[-3])
+    rows = {int(transition[-3]), max(emission.num_steps, 1)} - {1}
+    if len(rows) > 1:
+        raise ArgumentError(
+            f"`log_transition` has {transition[-3]} rows, but the parameters of `emission` have {emission.num_steps}."
+        )
+    return tuple(batch), rows.pop() if rows else 1

@@ -77,14 +77,14 @@ class HiddenMarkovPredictive(AbstractPredictive):
 
     def __init__(self, posterior: StatesPosterior, rows: Array) -> None:
         self._posterior = posterior
-        self._emission = posterior.process.emission
+        self._emission = posterior.process.emission.at(rows)
         self.rows = rows
         #: Marginal laws of the states, (..., series, query, K).
         self.probabilities = take_rows(posterior.states, rows, num_core=1)
 
     def mean(self, of: str = "observation") -> Array:
         """Marginal means, (..., series, query, channel); of a state its law, (..., series, query, K)."""
-        return self.probabilities if _checked(of) == "state" else self.probabilities @ self._emission.mean()
+        return self.probabilities if _checked(of) == "state" else self._average(self._emission.mean())
 
     def variance(self, of: str = "observation") -> Array:
         """Marginal variances, (..., series, query, channel or K); the signal is the mean of the state's emission."""
@@ -92,10 +92,9 @@ class HiddenMarkovPredictive(AbstractPredictive):
         if _checked(of) == "state":
             return law * (1.0 - law)
         xp = array_namespace(law)
-        means = self._emission.mean()
-        away = means[..., None, :, :] - (law @ means)[..., None, :]  # (..., query, K, channel)
+        away = self._away()
         spread = xp.sum(law[..., None] * (away * away), axis=-2)
-        return spread + law @ self._emission.variance() if of == "observation" else spread
+        return spread + self._average(self._emission.variance()) if of == "observation" else spread
 
     def covariance(self, of: str = "observation") -> Array:
         """Covariances of one query row, (..., series, query, channel or K, channel or K)."""
@@ -103,13 +102,24 @@ class HiddenMarkovPredictive(AbstractPredictive):
         xp = array_namespace(law)
         if _checked(of) == "state":
             return law[..., None] * eye_like(law.shape[-1], law) - law[..., :, None] * law[..., None, :]
-        means = self._emission.mean()
-        away = means[..., None, :, :] - (law @ means)[..., None, :]
+        away = self._away()
         spread = xp.matrix_transpose(away) @ (law[..., None] * away)
         if of == "signal":
             return spread
-        own = law @ self._emission.variance()
-        return spread + own[..., None] * eye_like(own.shape[-1], own)
+        own = self._emission.covariance()
+        flat = xp.reshape(own, (*own.shape[:-2], own.shape[-1] ** 2))
+        return spread + xp.reshape(self._average(flat), tuple(spread.shape))
+
+    def _average(self, values: Array) -> Array:
+        """Averages over states of numbers ([query,] K, n) under the law of each query row, (..., series, query, n)."""
+        law = self.probabilities
+        return (law[..., None, :] @ values)[..., 0, :] if self._emission.num_steps else law @ values
+
+    def _away(self) -> Array:
+        """Means of states less the mean of their mixture, (..., series, query, K, channel)."""
+        means = self._emission.mean()
+        each = means if self._emission.num_steps else means[..., None, :, :]
+        return each - self._average(means)[..., None, :]
 
     def log_density(self, values: Array) -> Array:
         """Marginal log density (or log-probability) of each cell of `values`, (..., series, query, channel)."""
@@ -126,7 +136,7 @@ class HiddenMarkovPredictive(AbstractPredictive):
         if _checked(of) == "state":
             return indicators(states, self.probabilities.shape[-1], self.probabilities)
         if of == "signal":
-            return take_rows(self._emission.mean(), states, num_core=1)
+            return self._emission.signal(states)
         return self._emission.sample(states, random)
 
     def draw_states(self, num_draws: int, random: Random) -> Array:

@@ -7,7 +7,6 @@ device and derivative; and a compiled one for arrays on the CPU. Paths are follo
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from dynplat.arrays import (
     is_torch_array,
     take_rows,
 )
-from dynplat.process.chain_layout import time_first, time_last
+from dynplat.process.chain_layout import grouped, time_first, time_last
 from dynplat.process.emissions import draw_index, index_type
 from dynplat.scan import choose_driver, fold, prefix, tree
 from dynplat.semigroup.log_matrix import (
@@ -88,17 +87,7 @@ def runs_on_host(driver: str, chain: Chain) -> bool:
 
 
 def _grouped(chain: Chain, lead: tuple[int, ...]) -> Chain:
-    """Merge the leading axes into one, of length 1 where an array does not change along any of them."""
-    xp = array_namespace(chain.log_density)
-    groups = math.prod(lead)
-    arrays = []
-    for array, core in zip(chain, (1, 3, 2), strict=True):
-        own = tuple(array.shape[array.ndim - core :])
-        if math.prod(array.shape[: array.ndim - core]) == 1:
-            arrays.append(xp.reshape(array, (1, *own)))
-        else:
-            arrays.append(xp.reshape(xp.broadcast_to(array, (*lead, *own)), (groups, *own)))
-    return Chain(*arrays)
+    return Chain(*grouped(chain, (1, 3, 2), lead)[1])
 
 
 def _on_host(chain: Chain, lead: tuple[int, ...]) -> list[np.ndarray]:

@@ -19,10 +19,10 @@ import numpy as np
 from numpyro.distributions import Distribution, constraints
 
 from dynplat.arrays import Random, common_type
-from dynplat.process import dynamics, events
+from dynplat.process import dynamics, emissions, events
 from dynplat.process.base import AbstractProcess
 from dynplat.process.dynamics import AbstractLinearDynamics
-from dynplat.process.emissions import AbstractEmission, CategoricalEmission, GaussianEmission
+from dynplat.process.emissions import AbstractEmission
 from dynplat.process.hidden_markov import HiddenMarkov as HiddenMarkovProcess
 from dynplat.process.linear_gaussian import LinearGaussian as LinearGaussianProcess
 from dynplat.process.linear_sde import LinearSDE as LinearSDEProcess
@@ -98,6 +98,7 @@ class ProcessDistribution(Distribution):
         random = Random(
             normal=lambda size: jax.random.normal(fresh(), tuple(size), dtype=dtype),
             uniform=lambda size: jax.random.uniform(fresh(), tuple(size), dtype=dtype),
+            poisson=lambda rates: jax.random.poisson(fresh(), rates).astype(dtype),
         )
         return self.process.sample(times, random=random, inputs=self.inputs).values
 
@@ -261,8 +262,12 @@ _register(
     ("is_stationary", "share_gaps", "driver", "steady_state"),
 )
 _register(HiddenMarkovProcess, ("log_initial", "log_transition", "emission"), ("driver", "batch_shape", "num_steps"))
-_register(GaussianEmission, ("means", "scales"), ("batch_shape", "num_states", "num_channels"))
-_register(CategoricalEmission, ("log_probs",), ("batch_shape", "num_states", "num_channels", "num_codes"))
+_SIZES = ("batch_shape", "num_states", "num_channels", "num_steps")
+_register(emissions.GaussianEmission, ("means", "scales"), _SIZES)
+_register(emissions.MultivariateGaussianEmission, ("means", "covs"), _SIZES)
+_register(emissions.StudentTEmission, ("degrees", "locations", "scales"), _SIZES)
+_register(emissions.PoissonEmission, ("rates",), _SIZES)
+_register(emissions.CategoricalEmission, ("log_probs",), (*_SIZES, "num_codes"))
 _register(dynamics.Stack, ("components",), ("state_dim", "num_inputs"))
 for _name in set(dynamics.__all__) - {"AbstractLinearDynamics", "Stack"}:
     # Parameters may be of any type and are annotated so; what is a plain number is an option.

@@ -127,6 +127,7 @@ class ProcessDistribution(TorchDistribution):
         random = Random(
             normal=lambda size: torch.randn(tuple(size), **options),
             uniform=lambda size: torch.rand(tuple(size), **options),
+            poisson=lambda rates: torch.poisson(rates.detach()),
         )
         return self.process.sample(times, random=random, inputs=self.inputs).values
 
