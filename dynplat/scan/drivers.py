@@ -13,6 +13,10 @@ from dynplat.errors import ArgumentError, CapabilityError
 
 DRIVERS = ("auto", "compiled", "sequential", "balanced")
 
+#: Dtypes of kernels of real numbers, and of those that take complex numbers too.
+_REAL = ("float32", "float64")
+_COMPLEX = (*_REAL, "complex64", "complex128")
+
 #: Below this number of rows a tree does not pay under torch on a CPU (value and gradient, states 2 to 12).
 _SHORT = 16
 
@@ -65,26 +69,32 @@ def check_driver(driver: str) -> str:
     return forced.driver
 
 
-def runs_compiled(driver: str, like: Array) -> bool:
+def runs_compiled(driver: str, like: Array, *, knows_complex: bool = False) -> bool:
     """Whether a scan that has a compiled kernel runs it: asked for, or `auto` with nothing in its way.
 
-    On a CPU the kernels beat every generic driver at every size that was measured (`benchmarks/likelihoods.py`).
+    On a CPU the kernels beat every generic driver at every size that was measured (`benchmarks/likelihoods.py`,
+    `benchmarks/affine_recurrence.py`).
+
+    Args:
+        driver: Its name.
+        like: An array of the scan.
+        knows_complex: Whether the scan's kernel takes complex numbers too.
 
     Raises:
         CapabilityError: `compiled` was asked for where no kernel can run.
     """
     if driver not in ("auto", "compiled"):
         return False
-    obstacle = _obstacle(like)
+    obstacle = _obstacle(like, _COMPLEX if knows_complex else _REAL)
     if obstacle is not None and driver == "compiled":
         raise CapabilityError(f"`driver='compiled'` can't run here: {obstacle} Use 'auto', 'sequential' or 'balanced'.")
     return obstacle is None
 
 
-def _obstacle(like: Array) -> str | None:
-    """What keeps compiled kernels from running on arrays like this one."""
-    if str(like.dtype).rpartition(".")[2] not in ("float32", "float64"):
-        return f"kernels know float32 and float64, and the arrays are {like.dtype}."
+def _obstacle(like: Array, known: tuple[str, ...]) -> str | None:
+    """What keeps kernels that know certain dtypes from running on arrays like this one."""
+    if str(like.dtype).rpartition(".")[2] not in known:
+        return f"its kernel knows {', '.join(known[:-1])} and {known[-1]}, and the arrays are {like.dtype}."
     if is_torch_array(like):
         if like.device.type != "cpu":
             return f"kernels run on the CPU, and the tensors are on {like.device}."

@@ -34,7 +34,7 @@ def call(kernel: Kernel, twin: Twin, inputs: Sequence[jax.Array]) -> tuple[tuple
 @lru_cache(maxsize=64)
 def _differentiable(kernel: Kernel, twin: Twin) -> Callable[..., tuple[jax.Array, ...]]:
     """Values and the last output of a kernel as a function that can be differentiated."""
-    reported = (*range(kernel.num_values), len(kernel.outputs) - 1)
+    reported = tuple(dict.fromkeys((*range(kernel.num_values), len(kernel.outputs) - 1)))
 
     @jax.custom_vjp
     def function(*inputs: jax.Array) -> tuple[jax.Array, ...]:
@@ -132,7 +132,7 @@ def _backward(kernel: Kernel, twin: Twin) -> Callable[..., tuple[jax.Array, ...]
     @custom_vmap
     def mapped(*arrays: jax.Array) -> tuple[jax.Array, ...]:
         dtype = arrays[0].dtype
-        results = [jax.ShapeDtypeStruct(arrays[place].shape, dtype) for place in places]
+        results = [jax.ShapeDtypeStruct(arrays[place].shape, arrays[place].dtype) for place in places]
         return tuple(jax.ffi.ffi_call(_target(kernel, dtype, 1), results)(*arrays))
 
     @mapped.def_vmap

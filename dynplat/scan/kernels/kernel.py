@@ -21,7 +21,7 @@ import numpy as np
 
 Shape = tuple[int, ...]
 
-#: NumPy dtypes of the kinds of arrays; real arrays have the dtype of the call.
+#: NumPy dtypes of the kinds of arrays that don't follow the numbers of the call.
 KINDS = {"count": np.int32, "flag": np.uint8}
 
 
@@ -32,7 +32,8 @@ class Spec:
     Args:
         name: Its name.
         rank: Its number of axes, the group included.
-        kind: `real`, `count` (int32: JAX has no other without its x64 switch) or `flag` (uint8).
+        kind: `number` (of the dtype of the call, which may be complex), `real` (of its real dtype), `count` (int32: JAX
+            has no other without its x64 switch) or `flag` (uint8).
         differentiable: Whether the adjoint gives its gradient.
     """
 
@@ -41,13 +42,15 @@ class Spec:
     kind: str = "real"
     differentiable: bool = False
 
-    def empty(self, real: Any) -> np.ndarray:
-        """An empty array of the type of this one in a call with real numbers of dtype `real`."""
-        return np.empty((0,) * self.rank, self.dtype(real))
+    def empty(self, number: Any) -> np.ndarray:
+        """An empty array of the type of this one in a call with numbers of dtype `number`."""
+        return np.empty((0,) * self.rank, self.dtype(number))
 
-    def dtype(self, real: Any) -> np.dtype:
-        """NumPy dtype of the array in a call with real numbers of dtype `real`."""
-        return np.dtype(KINDS.get(self.kind, real))
+    def dtype(self, number: Any) -> np.dtype:
+        """NumPy dtype of the array in a call with numbers of dtype `number`."""
+        if self.kind == "real":
+            return np.empty(0, number).real.dtype
+        return np.dtype(KINDS.get(self.kind, number))
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Kernel:
             say which gradients are wanted, and gradients; of one that is not wanted nothing but zeros is asked, and it
             may have size 0.
         handlers: Function of a dtype that gives the addresses of both as functions for XLA.
+        lanes: Place of an input (1, 2) that says on which range of the last axis a call works, where parts of that axis
+            are independent of each other: threads share it out where there are too few groups.
     """
 
     name: str
@@ -76,20 +81,26 @@ class Kernel:
     forward: Callable[..., None]
     backward: Callable[..., None]
     handlers: Callable[[Any], tuple[Any, Any]]
+    lanes: int | None = None
+
+    @property
+    def knows_complex(self) -> bool:
+        """Whether a call may have complex numbers."""
+        return any(spec.kind == "number" for spec in self.inputs)
 
     @property
     def differentiable(self) -> tuple[int, ...]:
         """Places of the inputs that have gradients."""
         return tuple(index for index, spec in enumerate(self.inputs) if spec.differentiable)
 
-    def forward_types(self, real: Any) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    def forward_types(self, number: Any) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
         """Empty arrays of the types that `forward` reads and writes."""
-        inputs, outputs = (tuple(spec.empty(real) for spec in specs) for specs in (self.inputs, self.outputs))
+        inputs, outputs = (tuple(spec.empty(number) for spec in specs) for specs in (self.inputs, self.outputs))
         return inputs, outputs
 
-    def backward_types(self, real: Any) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    def backward_types(self, number: Any) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
         """Empty arrays of the types that `backward` reads and writes."""
-        inputs, outputs = self.forward_types(real)
+        inputs, outputs = self.forward_types(number)
         wanted = np.empty((0, 0), dtype=KINDS["flag"])
         read = (*inputs, *outputs, *outputs[: self.num_values], wanted)
         return read, tuple(inputs[place] for place in self.differentiable)
@@ -104,10 +115,10 @@ class Kernel:
         """
         # numba compiles a kernel anew for arrays that may not be written to.
         inputs = [np.require(array, requirements=("C", "W")) for array in inputs]
-        real = inputs[0].dtype
+        number = inputs[0].dtype
         shapes = self.shapes([array.shape for array in inputs], keep)
-        outputs = tuple(np.empty(shape, spec.dtype(real)) for shape, spec in zip(shapes, self.outputs, strict=True))
-        _in_parts(self.forward, num_groups(inputs), (*inputs, *outputs), (), threads)
+        outputs = tuple(np.empty(shape, spec.dtype(number)) for shape, spec in zip(shapes, self.outputs, strict=True))
+        _in_parts(self.forward, num_groups(inputs), (*inputs, *outputs), (), self.lanes, threads)
         return outputs
 
     def pull_back(
@@ -130,14 +141,13 @@ class Kernel:
         """
         inputs = [np.require(array, requirements=("C", "W")) for array in inputs]
         cotangents = [np.require(array, requirements=("C", "W")) for array in cotangents]
-        real = inputs[0].dtype
         gradients = tuple(
-            np.empty(inputs[place].shape if wish else (0,) * self.inputs[place].rank, real)
+            np.empty(inputs[place].shape if wish else (0,) * self.inputs[place].rank, inputs[place].dtype)
             for place, wish in zip(self.differentiable, wanted, strict=True)
         )
         flags = np.array([wanted], dtype=KINDS["flag"])
         arrays = (*inputs, *outputs, *cotangents, flags)
-        gradients = _in_parts(self.backward, num_groups(inputs), arrays, gradients, threads)
+        gradients = _in_parts(self.backward, num_groups(inputs), arrays, gradients, self.lanes, threads)
         return tuple(g if wish else None for g, wish in zip(gradients, wanted, strict=True))
 
 
@@ -158,6 +168,8 @@ def available_threads() -> int:
 
 #: Numbers in the arrays of a call below which threads cost more than they bring.
 _SMALL = 20_000
+#: Fewest entries of an axis of lanes that are worth a thread: some lines of a cache.
+_NARROW = 32
 
 
 def _in_parts(
@@ -165,11 +177,26 @@ def _in_parts(
     groups: int,
     arrays: tuple[np.ndarray, ...],
     sums: tuple[np.ndarray, ...],
+    lanes: int | None,
     threads: int | None,
 ) -> tuple[np.ndarray, ...]:
-    """Run on ranges of groups at once; of `sums`, what all groups share is added up over the parts."""
-    parts = min(groups, available_threads() if threads is None else threads)
-    if parts <= 1 or sum(array.size for array in arrays) < _SMALL:
+    """Run on ranges of groups, or of lanes, at once; of `sums`, what groups share is added up over the parts."""
+    threads = available_threads() if threads is None else threads
+    if threads <= 1 or sum(array.size for array in arrays) < _SMALL:
+        function(*arrays, *sums)
+        return sums
+    parts = min(groups, threads)
+    if lanes is not None:
+        start, stop = (int(bound) for bound in arrays[lanes][0])
+        ranges = min(threads, (stop - start) // _NARROW)
+        # The last of the parts to end decides: it has ceil(groups / parts) of the groups.
+        if ranges * -(-groups // parts) > groups:
+            bounds = np.linspace(start, stop, ranges + 1).astype(arrays[lanes].dtype)
+            shares = [np.array([pair]) for pair in pairwise(bounds)]
+            before, after = arrays[:lanes], arrays[lanes + 1 :]
+            list(_pool().map(lambda share: function(*before, share, *after, *sums), shares))
+            return sums
+    if parts <= 1:
         function(*arrays, *sums)
         return sums
     bounds = np.linspace(0, groups, parts + 1).astype(int)

@@ -23,13 +23,18 @@ def call(kernel: Kernel, twin: Twin, inputs: Sequence[torch.Tensor]) -> tuple[tu
     Returns:
         Its values, and its last output on the host (what it tells of the run, by convention).
     """
-    inputs = tuple(tensor.contiguous() for tensor in inputs)
+    inputs = tuple(_plain(tensor) for tensor in inputs)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
         report: list[Any] = []
         values = _Differentiable.apply(kernel, twin, report, *inputs)
         return values, report[0]
     outputs = kernel.run([tensor.detach().numpy() for tensor in inputs], keep=False)
     return tuple(torch.from_numpy(value) for value in outputs[: kernel.num_values]), outputs[-1]
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    """The same numbers in memory as they are read: in order, with no conjugation or sign that is still to be done."""
+    return tensor.resolve_conj().resolve_neg().contiguous()
 
 
 class _Differentiable(torch.autograd.Function):
@@ -39,14 +44,16 @@ class _Differentiable(torch.autograd.Function):
         outputs = kernel.run(arrays, keep=True)
         report.append(outputs[-1])
         values = tuple(torch.from_numpy(value) for value in outputs[: kernel.num_values])
-        ctx.save_for_backward(*inputs)
-        ctx.kernel, ctx.twin, ctx.outputs = kernel, twin, outputs
+        # torch watches what it saved: values that somebody overwrites before they are needed again are an error.
+        ctx.save_for_backward(*inputs, *values)
+        ctx.kernel, ctx.twin, ctx.kept = kernel, twin, outputs[kernel.num_values :]
         ctx.set_materialize_grads(True)
         return values
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> Any:
-        kernel, inputs = ctx.kernel, ctx.saved_tensors
+        kernel = ctx.kernel
+        inputs, values = ctx.saved_tensors[: len(kernel.inputs)], ctx.saved_tensors[len(kernel.inputs) :]
         needed = ctx.needs_input_grad[3:]
         gradients: list[torch.Tensor | None] = [None] * len(inputs)
         if torch.is_grad_enabled():  # somebody differentiates this gradient
@@ -60,8 +67,8 @@ class _Differentiable(torch.autograd.Function):
             places = list(kernel.differentiable)
             found = kernel.pull_back(
                 [tensor.detach().numpy() for tensor in inputs],
-                ctx.outputs,
-                [cotangent.contiguous().numpy() for cotangent in cotangents],
+                [*(value.detach().numpy() for value in values), *ctx.kept],
+                [_plain(cotangent).numpy() for cotangent in cotangents],
                 [needed[place] for place in places],
             )
             for place, gradient in zip(places, found, strict=True):
