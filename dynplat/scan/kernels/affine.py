@@ -1,0 +1,115 @@
+r"""Compiled affine recurrences, diagonal and dense, real and complex, and their adjoints.
+
+.. math::
+    x_t = A_t x_{t-1} + b_t, \qquad t = 0, \dots, T - 1, \qquad x_{-1} \text{ given};
+
+with `settings` REVERSE time runs the other way, from x_T. Arrays: multipliers (G, T or 1, n), the diagonals, or
+(G, T or 1, n, n); offsets (G, T or 1, n); initial (G, n), the state before the first row; states (G, T, n). Axis 0 is
+the group, of length 1 where all groups share an array, so that a layer's constants are read once and never repeated.
+
+**Adjoint.** With cotangents g_t of the states,
+
+.. math::
+    \lambda_t = g_t + A_{t+1}^\top \lambda_{t+1}, \quad \bar b_t = \lambda_t, \quad
+    \bar A_t = \lambda_t x_{t-1}^\top, \quad \bar x_{-1} = A_0^\top \lambda_0 .
+
+This is JAX's convention for complex numbers too. In torch's (`settings` CONJUGATE) A_t and x_{t-1} are conjugated.
+Gradients of what rows or groups share are sums that are taken on the way: nothing of the size of the states is kept but
+the states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from dynplat.scan.kernels import affine_dense as dense
+from dynplat.scan.kernels import affine_diagonal as diagonal
+from dynplat.scan.kernels.compiling import handler
+from dynplat.scan.kernels.frame import answers_metadata, arguments, results
+from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
+
+diagonal_forward, diagonal_backward = diagonal.forward, diagonal.backward
+dense_forward, dense_backward = dense.forward, dense.backward
+
+
+@lru_cache(maxsize=4)
+def _diagonal_handlers(number: Any) -> tuple[Any, Any]:
+    forward_reads, forward_writes = DIAGONAL.forward_types(number)
+    backward_reads, backward_writes = DIAGONAL.backward_types(number)
+
+    @handler
+    def forward_handler(frame: int) -> int:
+        if not answers_metadata(frame):
+            diagonal_forward(*(arguments(frame, forward_reads) + results(frame, forward_writes)))
+        return 0
+
+    @handler
+    def backward_handler(frame: int) -> int:
+        if not answers_metadata(frame):
+            diagonal_backward(*(arguments(frame, backward_reads) + results(frame, backward_writes)))
+        return 0
+
+    return forward_handler, backward_handler
+
+
+@lru_cache(maxsize=4)
+def _dense_handlers(number: Any) -> tuple[Any, Any]:
+    forward_reads, forward_writes = DENSE.forward_types(number)
+    backward_reads, backward_writes = DENSE.backward_types(number)
+
+    @handler
+    def forward_handler(frame: int) -> int:
+        if not answers_metadata(frame):
+            dense_forward(*(arguments(frame, forward_reads) + results(frame, forward_writes)))
+        return 0
+
+    @handler
+    def backward_handler(frame: int) -> int:
+        if not answers_metadata(frame):
+            dense_backward(*(arguments(frame, backward_reads) + results(frame, backward_writes)))
+        return 0
+
+    return forward_handler, backward_handler
+
+
+def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
+    multipliers, offsets = inputs[:2]
+    groups = max(shape[0] for shape in inputs)
+    return ((groups, max(multipliers[1], offsets[1]), offsets[2]),)
+
+
+DIAGONAL = Kernel(
+    name="affine_diagonal",
+    inputs=(
+        Spec("multipliers", 3, "number", differentiable=True),
+        Spec("offsets", 3, "number", differentiable=True),
+        Spec("initial", 2, "number", differentiable=True),
+        Spec("settings", 2, "flag"),
+        Spec("lanes", 2, "count"),
+    ),
+    outputs=(Spec("states", 3, "number"),),
+    num_values=1,
+    shapes=_shapes,
+    forward=diagonal_forward,
+    backward=diagonal_backward,
+    handlers=_diagonal_handlers,
+    lanes=4,
+)
+
+DENSE = Kernel(
+    name="affine_dense",
+    inputs=(
+        Spec("multipliers", 4, "number", differentiable=True),
+        Spec("offsets", 3, "number", differentiable=True),
+        Spec("initial", 2, "number", differentiable=True),
+        Spec("settings", 2, "flag"),
+    ),
+    outputs=(Spec("states", 3, "number"),),
+    num_values=1,
+    shapes=_shapes,
+    forward=dense_forward,
+    backward=dense_backward,
+    handlers=_dense_handlers,
+)
