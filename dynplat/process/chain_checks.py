@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,6 +113,39 @@ def shared_mask(mask: Any, values: Array) -> Array | None:
         if numbers.shape[axis] > 1 and (numbers == first).all():
             numbers = first
     return asarray_like(numbers, values)
+
+
+def shared_rows(mask: Array | None) -> tuple[Array | None, Array | None]:
+    """One pattern of holes for series that differ only in where they end, and the rows that each lasts.
+
+    Args:
+        mask: (..., time, channel), as `shared_mask` returns it.
+
+    Returns:
+        The pattern, (time, channel), None where it has no holes, and the numbers of rows (...); or `mask` and None
+        where the holes differ otherwise, or are only being traced.
+    """
+    numbers = None if mask is None or mask.ndim < 3 else concrete(mask)
+    if numbers is None:
+        return mask, None
+    pattern, lengths = _rows_of(np.ascontiguousarray(numbers).tobytes(), numbers.shape)
+    if lengths is None:
+        return mask, None
+    return (None if pattern is None else asarray_like(pattern, mask)), asarray_like(lengths, mask)
+
+
+@lru_cache(maxsize=8)  # an optimiser asks for the same holes again and again
+def _rows_of(content: bytes, shape: tuple[int, ...]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    size, channels = shape[-2:]
+    series = np.frombuffer(content, dtype=bool).reshape(-1, size, channels)
+    rows = series.any(axis=-1)
+    lengths = np.where(rows.any(axis=-1), size - np.argmax(rows[:, ::-1], axis=-1), 0).astype(np.int32)
+    longest = lengths.argmax()
+    inside = np.arange(size) < lengths[:, None]
+    pattern = series[longest] | ~inside[longest, :, None]
+    if not (series == (pattern & inside[..., None])).all():
+        return None, None
+    return (None if pattern.all() else pattern), lengths.reshape(shape[:-2])
 
 
 def check_density(singular: Array, times: Any, dtype: Any) -> None:

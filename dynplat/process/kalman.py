@@ -34,6 +34,7 @@ class KalmanInputs(NamedTuple):
     c: Array
     y: Array
     mask: Array
+    lengths: Array
     options: Array
 
 
@@ -54,7 +55,13 @@ class KalmanLayout(NamedTuple):
 
 
 def run_compiled_likelihood(
-    parameters: Parameters, values: Array, mask: Array | None, inputs: Array | None, *, steady_state: bool
+    parameters: Parameters,
+    values: Array,
+    mask: Array | None,
+    inputs: Array | None,
+    lengths: Array | None = None,
+    *,
+    steady_state: bool,
 ) -> tuple[Array, Any]:
     """Log density of each row, (..., time), by the compiled filter, and what the filter tells of the run.
 
@@ -63,9 +70,10 @@ def run_compiled_likelihood(
         values: (..., time, p).
         mask: True = observed, broadcasts with `values`; None = everything is observed.
         inputs: (..., time, k) or None.
+        lengths: Rows after which a series has ended, whatever `mask` says of later ones, (...); None = all.
         steady_state: Whether covariances that have converged may stand still.
     """
-    arrays, layout = kalman_inputs(parameters, values, mask, inputs, steady_state=steady_state)
+    arrays, layout = kalman_inputs(parameters, values, mask, inputs, lengths, steady_state=steady_state)
     from dynplat.scan.kernels.kalman import KALMAN
 
     if is_torch_array(arrays.y):
@@ -80,7 +88,13 @@ def run_compiled_likelihood(
 
 
 def kalman_inputs(
-    parameters: Parameters, values: Array, mask: Array | None, inputs: Array | None, *, steady_state: bool
+    parameters: Parameters,
+    values: Array,
+    mask: Array | None,
+    inputs: Array | None,
+    lengths: Array | None = None,
+    *,
+    steady_state: bool,
 ) -> tuple[KalmanInputs, KalmanLayout]:
     """Lay a chain and its data out for the compiled filter (arguments as for `run_compiled_likelihood`)."""
     F, Q, H, R, m0, P0 = parameters[:6]
@@ -92,8 +106,10 @@ def kalman_inputs(
         drift = asarray_like(np.zeros((1, n)), F)
     if mask is None:
         mask = asarray_like(np.ones((1, p), dtype=bool), F)
+    if lengths is None:
+        lengths = asarray_like(np.full((), values.shape[-2], dtype=np.int32), F)
     shared = {"F": (F, 3), "Q": (Q, 3), "H": (H, 3), "R": (R, 3), "P0": (P0, 2), "mask": (mask, 2)}
-    own = {"m0": (m0, 1), "c": (drift, 2), "y": (residual, 2)}
+    own = {"m0": (m0, 1), "c": (drift, 2), "y": (residual, 2), "lengths": (lengths, 0)}
     layout = _layout(
         tuple(tuple(array.shape[: array.ndim - core]) for array, core in shared.values()),
         tuple(tuple(array.shape[: array.ndim - core]) for array, core in own.values()),
@@ -107,18 +123,30 @@ def kalman_inputs(
         y = xp.broadcast_to(y, (*y.shape[:-1], num_members))
     arrays["y"] = y
     arrays["mask"] = xp.astype(arrays["mask"], xp.uint8)
+    arrays["lengths"] = xp.astype(arrays["lengths"], xp.int32)
     arrays["options"] = asarray_like(np.full((1, 1), steady_state, dtype=np.int32), F)
     return KalmanInputs(**arrays), layout
 
 
 def kalman_twin(
-    F: Array, Q: Array, H: Array, R: Array, m0: Array, P0: Array, c: Array, y: Array, mask: Array, options: Array
+    F: Array,
+    Q: Array,
+    H: Array,
+    R: Array,
+    m0: Array,
+    P0: Array,
+    c: Array,
+    y: Array,
+    mask: Array,
+    lengths: Array,
+    options: Array,
 ) -> tuple[Array]:
     """Log density of each row, (group, time, member), by the generic filter from the compiled one's inputs."""
     from dynplat.process.filtering import forward
 
     xp = array_namespace(F, y)
     seen = mask != 0
+    lasts = asarray_like(np.arange(y.shape[1], dtype=np.int32), mask)[:, None] < lengths[:, None, :]
     both = seen[..., :, None] & seen[..., None, :]
     n, p = int(F.shape[-1]), int(H.shape[-2])
     eye = asarray_like(np.eye(p), F)
@@ -128,15 +156,16 @@ def kalman_twin(
         Q=_time_first(symmetrise(Q)),
         H=_time_first(xp.where(seen[..., None], H, 0.0)),
         R=_time_first(xp.where(both, symmetrise(R), eye)),
-        y=_time_first(xp.where(seen[..., None], y, 0.0)),
+        y=_time_first(xp.where(seen[..., None] & lasts[:, :, None, :], y, 0.0)),
         num_observed=_time_first(xp.sum(xp.astype(seen, F.dtype), axis=-1)),
     )
     own = max(int(array.shape[0]) for array in (F, Q, H, R, P0, mask))
-    groups = max(own, *(int(array.shape[0]) for array in (m0, c, y)))
+    groups = max(own, *(int(array.shape[0]) for array in (m0, c, y, lengths)))
     state = initial_state(xp.broadcast_to(m0, (groups, n, y.shape[-1])), symmetrise(xp.broadcast_to(P0, (own, n, n))))
     driver = choose_driver("auto", F, int(y.shape[1]))
     innovations, _ = forward(state, steps, driver, moments=False)
-    return (move_axis(xp.broadcast_to(innovations.log_prob, (y.shape[1], groups, y.shape[-1])), 0, 1),)
+    log_prob = move_axis(xp.broadcast_to(innovations.log_prob, (y.shape[1], groups, y.shape[-1])), 0, 1)
+    return (xp.where(lasts, log_prob, 0.0),)
 
 
 @lru_cache(maxsize=64)

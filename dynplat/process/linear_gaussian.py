@@ -35,6 +35,7 @@ from dynplat.process.chain_checks import (
     check_parameters,
     check_resolved,
     shared_mask,
+    shared_rows,
 )
 from dynplat.process.chain_layout import Parameters, observation_offset
 from dynplat.process.filtering import FilterRun
@@ -185,7 +186,9 @@ class LinearGaussian(AbstractProcess):
             from dynplat.scan.kernels.kalman_forward import OUTCOME, SINGULAR
 
             run = compiled(run_compiled_likelihood, self.parameters.F, "steady_state")
-            log_prob_steps, status = run(*arguments, steady_state=self.steady_state)
+            parameters, values, mask, inputs = arguments
+            mask, lengths = shared_rows(mask)
+            log_prob_steps, status = run(parameters, values, mask, inputs, lengths, steady_state=self.steady_state)
             numbers = concrete(status)
             if numbers is None or not (numbers[:, OUTCOME] == SINGULAR).any():
                 return log_prob_steps

@@ -52,7 +52,7 @@ def assert_close(found, wanted, rtol):
         np.testing.assert_allclose(found[name], value, rtol=rtol, atol=rtol * np.abs(value).max(), err_msg=name)
 
 
-@pytest.mark.parametrize("holes", ["none", "everywhere", "shared"])
+@pytest.mark.parametrize("holes", ["none", "everywhere", "shared", "ragged", "ragged and shared"])
 @pytest.mark.parametrize(
     ("own", "lead"), [((), ()), ((1,), (5,)), ((3, 1), (3, 5)), ((3, 1), (5,)), ((2, 1, 1), (4, 5)), ((5,), (5,))]
 )
@@ -63,9 +63,11 @@ def test_leading_axes_become_groups_and_members(own, lead, holes):
     mask = np.ones(values.shape, dtype=bool)
     if holes == "everywhere":
         mask = rng.random(values.shape) > 0.3
-    elif holes == "shared":
+    if "shared" in holes:
         mask[..., 3, :] = False
         mask[..., 7, 1] = False
+    if "ragged" in holes:
+        mask &= np.arange(12)[:, None] < rng.integers(0, 13, lead)[..., None, None]
     observations = Observations(np.arange(12.0), np.where(mask, values, 0.0), mask)
     weights = rng.standard_normal(12)
     steps, gradients = value_and_gradients(arrays, observations, "compiled", weights)
@@ -75,6 +77,57 @@ def test_leading_axes_become_groups_and_members(own, lead, holes):
     assert_close(gradients, wanted, 1e-10)
     host = LinearGaussian(**arrays, driver="compiled").log_prob_steps(observations)
     np.testing.assert_array_equal(host, steps)
+
+
+def ragged_batch():
+    rng = np.random.default_rng(5)
+    lengths = np.array([30, 0, 12, 29, 1])
+    mask = np.ones((5, 30, 2), dtype=bool)
+    mask[:, 3, 0] = False
+    mask &= np.arange(30)[:, None] < lengths[:, None, None]
+    return chain_arrays(rng), Observations(np.arange(30.0), np.where(mask, rng.standard_normal(mask.shape), 0.0), mask)
+
+
+def test_series_that_only_end_at_different_rows_share_their_covariances(monkeypatch):
+    arrays, observations = ragged_batch()
+    seen = []
+    run = KALMAN.run
+    monkeypatch.setattr(type(KALMAN), "run", lambda self, inputs, **kw: seen.append(inputs) or run(inputs, **kw))
+    LinearGaussian(**arrays).log_prob_steps(observations)
+    # Holes that differ otherwise, and a hole in one series only.
+    mask = np.array(observations.mask)
+    mask[0, 20, 1] = False
+    LinearGaussian(**arrays).log_prob_steps(observations._replace(mask=mask))
+    shared, apart = seen
+    assert shared.mask.shape[0] == 1
+    assert shared.lengths.tolist() == [[30, 0, 12, 29, 1]]
+    assert apart.mask.shape[0] == 5
+
+
+def test_a_ragged_batch_under_jax_and_after_its_ends():
+    import jax
+
+    arrays, observations = ragged_batch()
+    with framework("jax") as make:
+        leaves = {name: make(array) for name, array in arrays.items()}
+
+        def total(leaves, values, driver):
+            data = Observations(make(observations.times), values, observations.mask)
+            return LinearGaussian(**leaves, driver=driver).log_prob_steps(data).sum()
+
+        values = make(observations.values)
+        found, gradients = jax.jit(jax.value_and_grad(partial(total, driver="compiled"), (0, 1)))(leaves, values)
+        wanted, slow = jax.value_and_grad(partial(total, driver="sequential"), (0, 1))(leaves, values)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+        assert_close(gradients[0], slow[0], 1e-10)
+        np.testing.assert_allclose(gradients[1], slow[1], rtol=1e-10, atol=1e-12)
+        assert (np.asarray(gradients[1])[~observations.mask] == 0.0).all()
+        # Whatever stands after the end of a series, it is not read.
+        filled = np.where(observations.mask, observations.values, np.nan)
+        assert total(leaves, make(filled), "compiled") == found
+        hessian = jax.hessian(partial(total, driver="compiled"))(leaves, values)["R"]["Q"]
+        expected = jax.hessian(partial(total, driver="sequential"))(leaves, values)["R"]["Q"]
+        np.testing.assert_allclose(hessian, expected, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("grouped", [False, True])

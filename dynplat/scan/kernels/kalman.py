@@ -9,7 +9,7 @@ and the pattern of their holes, so that the covariance recursion runs once per g
 last, so that the innermost loops run over them:
 
 F, Q (G, T, n, n); H (G, T, p, n); R (G, T, p, p); m0 (G, n, M); P0 (G, n, n); c (G, T, n, M); y (G, T, p, M);
-mask (G, T, p), 1 = observed.
+mask (G, T, p), 1 = observed; lengths (G, M): a member ends after so many rows, whatever the mask says of later ones.
 
 **Forward.** The update is Joseph's form, (I - K H) P (I - K H)^T + K R K^T, as in `dynplat.semigroup.kalman`: no
 inverse of Q, R or P appears, and the error is of second order in that of the gain. A quick test compares every pivot of
@@ -76,7 +76,7 @@ def handlers(real: Any) -> tuple[Any, Any]:
 def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
     n, p = inputs[0][-1], inputs[2][-2]
     _, rows, _, members = inputs[7]
-    groups = max(shape[0] for shape in inputs[:9])
+    groups = max(shape[0] for shape in inputs[:10])
     kept = rows if keep else 1
     return (
         (groups, rows, members),
@@ -101,6 +101,7 @@ KALMAN = Kernel(
         Spec("c", 4, differentiable=True),
         Spec("y", 4, differentiable=True),
         Spec("mask", 3, "flag"),
+        Spec("lengths", 2, "count"),
         Spec("options", 2, "count"),
     ),
     outputs=(

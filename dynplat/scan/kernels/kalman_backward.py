@@ -11,7 +11,7 @@ from dynplat.scan.kernels.small import closed_loop, congruence, multiply, of, sq
 
 @compiled
 def backward(
-    F, Q, H, R, m0, P0, c, y, mask, options,
+    F, Q, H, R, m0, P0, c, y, mask, lengths, options,
     log_prob, means, weights, covs, gains, factors, status,
     cotangent, wanted,
     dF, dQ, dH, dR, dm0, dP0, dc, dy,
@@ -25,24 +25,26 @@ def backward(
     dF[:], dQ[:], dH[:], dR[:], dm0[:], dP0[:], dc[:], dy[:] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for g in range(log_prob.shape[0]):
         _backward_group(
-            g, F, H, means, weights, covs, gains, factors, status, cotangent, wanted, dF, dQ, dH, dR, dm0, dP0, dc, dy
-        )
+            g, F, H, lengths, means, weights, covs, gains, factors, status, cotangent, wanted,
+            dF, dQ, dH, dR, dm0, dP0, dc, dy,
+        )  # fmt: skip
 
 
 @compiled
 def _backward_group(
-    g, F, H, means, weights, covs, gains, factors, status, cotangent, wanted, dF, dQ, dH, dR, dm0, dP0, dc, dy
+    g, F, H, lengths, means, weights, covs, gains, factors, status, cotangent, wanted, dF, dQ, dH, dR, dm0, dP0, dc, dy
 ):
     T, p, M = weights.shape[1], weights.shape[2], weights.shape[3]
     n = F.shape[3]
     real = means.dtype
-    gF, gH = of(g, F.shape[0]), of(g, H.shape[0])
+    gF, gH, gl = of(g, F.shape[0]), of(g, H.shape[0]), of(g, lengths.shape[0])
     want_F, want_Q, want_H, want_R = wanted[0, 0] != 0, wanted[0, 1] != 0, wanted[0, 2] != 0, wanted[0, 3] != 0
     want_m0, want_P0, want_c, want_y = wanted[0, 4] != 0, wanted[0, 5] != 0, wanted[0, 6] != 0, wanted[0, 7] != 0
     hF, hQ, hH, hR = of(g, dF.shape[0]), of(g, dQ.shape[0]), of(g, dH.shape[0]), of(g, dR.shape[0])
     hm, hP, hc, hy = of(g, dm0.shape[0]), of(g, dP0.shape[0]), of(g, dc.shape[0]), of(g, dy.shape[0])
     want_matrices = want_F or want_Q or want_H or want_R or want_P0
     settled = status[g, SETTLED]
+    source_of = np.empty(M, real)  # g
     adjoint = np.zeros((n, M), real)  # lambda
     moved = np.empty((n, M), real)
     ybar = np.empty((p, M), real)
@@ -65,10 +67,12 @@ def _backward_group(
     for t in range(T - 1, -1, -1):
         at = min(t, settled)
         tF, tH = of(t, F.shape[1]), of(t, H.shape[1])
-        # Means: ybar, the sources of the matrices, lambda^-.
+        # Means: ybar, the sources of the matrices, lambda^-. Nothing comes from a member that has ended.
+        for s in range(M):
+            source_of[s] = cotangent[g, t, s] if t < lengths[gl, of(s, lengths.shape[1])] else real.type(0.0)
         for a in range(p):
             for s in range(M):
-                ybar[a, s] = -cotangent[g, t, s] * weights[g, t, a, s]
+                ybar[a, s] = -source_of[s] * weights[g, t, a, s]
             for i in range(n):
                 f = gains[g, at, a, i]
                 for s in range(M):
@@ -77,7 +81,7 @@ def _backward_group(
         within = settled < t and horizon < T
         if want_matrices:
             for s in range(M):
-                total += cotangent[g, t, s]
+                total += source_of[s]
             for a in range(p):
                 for i in range(n):
                     f = real.type(0.0)
@@ -87,7 +91,7 @@ def _backward_group(
                 for b in range(a + 1):
                     f = real.type(0.0)
                     for s in range(M):
-                        f += cotangent[g, t, s] * weights[g, t, a, s] * weights[g, t, b, s]
+                        f += source_of[s] * weights[g, t, a, s] * weights[g, t, b, s]
                     U[a, b] = f
                     U[b, a] = f
         if want_H:

@@ -18,33 +18,33 @@ _SINGULAR, _SUSPICIOUS = 16.0, 1024.0
 
 
 @compiled
-def forward(F, Q, H, R, m0, P0, c, y, mask, options, log_prob, means, weights, covs, gains, factors, status):
+def forward(F, Q, H, R, m0, P0, c, y, mask, lengths, options, log_prob, means, weights, covs, gains, factors, status):
     """Filter all groups.
 
-    Inputs: F, Q, H, R, m0, P0, c, y, mask (see `kalman`);
+    Inputs: F, Q, H, R, m0, P0, c, y, mask, lengths (see `kalman`);
         options: int32 (1, 1): 1 to look for a steady state.
     Outputs:
         log_prob: log p(y_t | y_<t), (G, T, M).
         means: filtered means (G, T or 1, n, M); a time axis of length 1 keeps only the last.
-        weights: u = S^{-1} (y - H E[x | past]), 0 in missing cells, (G, T or 1, p, M).
+        weights: u = S^{-1} (y - H E[x | past]), 0 in missing cells and after a member's end, (G, T or 1, p, M).
         covs: filtered covariances (G, T or 1, n, n); rows after the settled one are not written.
         gains: K transposed, 0 in missing cells, (G, T or 1, p, n); likewise.
         factors: inverse Cholesky factors of S, 0 in missing cells, (G, T or 1, p, p); likewise.
         status: int32 (G, 2).
     """
     for g in range(log_prob.shape[0]):
-        done = _forward_group(
-            g, False, F, Q, H, R, m0, P0, c, y, mask, options, log_prob, means, weights, covs, gains, factors, status
-        )
-        if not done:
-            _forward_group(
-                g, True, F, Q, H, R, m0, P0, c, y, mask, options, log_prob, means, weights, covs, gains, factors, status
-            )
+        done = False
+        for careful in (False, True):
+            if not done:
+                done = _forward_group(
+                    g, careful, F, Q, H, R, m0, P0, c, y, mask, lengths, options,
+                    log_prob, means, weights, covs, gains, factors, status,
+                )  # fmt: skip
 
 
 @compiled
 def _forward_group(
-    g, careful, F, Q, H, R, m0, P0, c, y, mask, options, log_prob, means, weights, covs, gains, factors, status
+    g, careful, F, Q, H, R, m0, P0, c, y, mask, lengths, options, log_prob, means, weights, covs, gains, factors, status
 ):
     """Filter a group; False when the quick test can't vouch for the result."""
     T, p, M = y.shape[1], y.shape[2], y.shape[3]
@@ -53,7 +53,10 @@ def _forward_group(
     eps = real.type(np.finfo(real).eps)
     gF, gQ, gH, gR = of(g, F.shape[0]), of(g, Q.shape[0]), of(g, H.shape[0]), of(g, R.shape[0])
     gm, gP, gc, gk = of(g, m0.shape[0]), of(g, P0.shape[0]), of(g, c.shape[0]), of(g, mask.shape[0])
-    gy = of(g, y.shape[0])
+    gy, gl = of(g, y.shape[0]), of(g, lengths.shape[0])
+    shortest = T
+    for s in range(lengths.shape[1]):
+        shortest = min(shortest, lengths[gl, s])
     still = (
         options[0, 0] == 1
         and not careful
@@ -281,6 +284,11 @@ def _forward_group(
                 h = H[gH, tH, seen[a], k]
                 for s in range(M):
                     v[a, s] -= h * mean[k, s]
+        if t >= shortest:
+            for s in range(M):
+                if t >= lengths[gl, of(s, lengths.shape[1])]:
+                    for a in range(q):
+                        v[a, s] = 0.0
         constant = -log_det - half_log_two_pi * q
         if singular:
             constant = real.type(np.nan)
@@ -296,6 +304,10 @@ def _forward_group(
                     w[a, s] += f * v[b, s]
             for s in range(M):
                 log_prob[g, t, s] -= real.type(0.5) * w[a, s] * w[a, s]
+        if t >= shortest:
+            for s in range(M):
+                if t >= lengths[gl, of(s, lengths.shape[1])]:
+                    log_prob[g, t, s] = 0.0
         for a in range(p):
             for s in range(M):
                 weights[g, mean_at, a, s] = 0.0
