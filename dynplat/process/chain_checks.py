@@ -97,7 +97,7 @@ def check_observations(chain: LinearGaussian, shape: tuple[int, ...], inputs: Ar
 def shared_mask(mask: Any, values: Array) -> Array | None:
     """Return the mask without repetition: None where everything is observed, one copy along equal leading axes.
 
-    A mask that is only being traced stays as it is.
+    A mask that is known is returned as NumPy, so that it stays known inside a trace; one that is traced stays as it is.
     """
     if "bool" not in str(mask.dtype):
         raise ArgumentError(f"`mask` must be boolean (True = observed); got dtype {mask.dtype}.")
@@ -112,7 +112,7 @@ def shared_mask(mask: Any, values: Array) -> Array | None:
         first = numbers.take([0], axis=axis)
         if numbers.shape[axis] > 1 and (numbers == first).all():
             numbers = first
-    return asarray_like(numbers, values)
+    return numbers
 
 
 def shared_rows(mask: Array | None) -> tuple[Array | None, Array | None]:
@@ -129,9 +129,7 @@ def shared_rows(mask: Array | None) -> tuple[Array | None, Array | None]:
     if numbers is None:
         return mask, None
     pattern, lengths = _rows_of(np.ascontiguousarray(numbers).tobytes(), numbers.shape)
-    if lengths is None:
-        return mask, None
-    return (None if pattern is None else asarray_like(pattern, mask)), asarray_like(lengths, mask)
+    return (mask, None) if lengths is None else (pattern, lengths)
 
 
 @lru_cache(maxsize=8)  # an optimiser asks for the same holes again and again
@@ -140,8 +138,8 @@ def _rows_of(content: bytes, shape: tuple[int, ...]) -> tuple[np.ndarray | None,
     series = np.frombuffer(content, dtype=bool).reshape(-1, size, channels)
     rows = series.any(axis=-1)
     lengths = np.where(rows.any(axis=-1), size - np.argmax(rows[:, ::-1], axis=-1), 0).astype(np.int32)
-    longest = lengths.argmax()
-    inside = np.arange(size) < lengths[:, None]
+    longest = int(lengths.argmax())
+    inside = np.less(np.arange(size)[None], lengths[:, None])
     pattern = series[longest] | ~inside[longest, :, None]
     if not (series == (pattern & inside[..., None])).all():
         return None, None

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynplat.arrays import Array, array_namespace, stop_gradient, symmetrise
+from dynplat.arrays import Array, array_namespace, asarray_like, stop_gradient, symmetrise
 from dynplat.semigroup import GaussianState, Step, initial_state, project_missing
 
 
@@ -76,7 +76,7 @@ def raw_steps(
     if mask is None:
         num_observed = 0.0 * stop_gradient(H[..., 0, 0]) + float(H.shape[-2])
     else:
-        H, R, residual, num_observed = project_missing(H, R, residual, mask)
+        H, R, residual, num_observed = project_missing(H, R, residual, asarray_like(mask, F))
     mean = m0[..., None]
     c = (0.0 * F[..., 0] if drift is None else drift)[..., None]
     y = residual[..., None]

@@ -104,10 +104,8 @@ def kalman_inputs(
     n, p = int(F.shape[-1]), int(H.shape[-2])
     if drift is None:
         drift = asarray_like(np.zeros((1, n)), F)
-    if mask is None:
-        mask = asarray_like(np.ones((1, p), dtype=bool), F)
-    if lengths is None:
-        lengths = asarray_like(np.full((), values.shape[-2], dtype=np.int32), F)
+    mask = asarray_like(np.ones((1, p), dtype=bool) if mask is None else mask, F)
+    lengths = asarray_like(np.int32(values.shape[-2]) if lengths is None else lengths, F)
     shared = {"F": (F, 3), "Q": (Q, 3), "H": (H, 3), "R": (R, 3), "P0": (P0, 2), "mask": (mask, 2)}
     own = {"m0": (m0, 1), "c": (drift, 2), "y": (residual, 2), "lengths": (lengths, 0)}
     layout = _layout(
