@@ -136,7 +136,7 @@ def shared_rows(mask: Array | None) -> tuple[Array | None, Array | None]:
 def _rows_of(content: bytes, shape: tuple[int, ...]) -> tuple[np.ndarray | None, np.ndarray | None]:
     size, channels = shape[-2:]
     series = np.frombuffer(content, dtype=bool).reshape(-1, size, channels)
-    rows = series.any(axis=-1)
+    rows = np.asarray(series.any(axis=-1))
     lengths = np.where(rows.any(axis=-1), size - np.argmax(rows[:, ::-1], axis=-1), 0).astype(np.int32)
     longest = int(lengths.argmax())
     inside = np.less(np.arange(size)[None], lengths[:, None])
