@@ -20,7 +20,7 @@ import numpy as np
 from dynplat.arrays import Array, array_namespace, asarray_like, is_jax_array, is_torch_array
 from dynplat.errors import ArgumentError
 from dynplat.scan import balanced, sequential, tree
-from dynplat.scan.drivers import check_driver, choose_driver, runs_compiled
+from dynplat.scan.drivers import check_driver, choose_driver, runs_compiled, runs_triton
 from dynplat.semigroup.affine import (
     DenseMap,
     DiagonalMap,
@@ -131,7 +131,10 @@ def _scan(form: _Form, multipliers: Any, offsets: Any, initial: Any, *, reverse:
         multipliers = xp.broadcast_to(multipliers, (*multipliers.shape[:-1], channels))
     if initial is None:
         initial = asarray_like(np.zeros(channels), offsets)
-    if 0 not in (*lead, channels) and runs_compiled(driver, offsets, knows_complex=True):
+    empty = 0 in (*lead, channels)
+    if form is _DIAGONAL and not empty and runs_triton(driver, offsets):
+        return _on_gpu(multipliers, offsets, initial, lead, reverse=reverse)
+    if not empty and runs_compiled(driver, offsets, knows_complex=True):
         return _compiled(form, multipliers, offsets, initial, lead, reverse=reverse)
     return _generic(form, multipliers, offsets, initial, lead, reverse=reverse, driver=driver)
 
@@ -264,7 +267,15 @@ def _time_last(states: Array) -> Array:
     return array_namespace(states).permute_dims(states, (*range(1, last), 0, last))
 
 
-# The compiled driver.
+# The compiled drivers.
+
+
+def _on_gpu(multipliers: Array, offsets: Array, initial: Array, lead: tuple[int, ...], *, reverse: bool) -> Array:
+    from dynplat.scan.kernels import affine_triton
+
+    arrays = [_grouped(a, core, lead) for a, core in ((multipliers, 2), (offsets, 2), (initial, 1))]
+    states = affine_triton.scan(*arrays, reverse=reverse, twin=_TWINS[_DIAGONAL, reverse])
+    return states.reshape((*lead, *states.shape[1:]))
 
 
 def _compiled(

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
 
 from dynplat.arrays import Array, in_torch_transform, is_jax_array, is_torch_array
 from dynplat.errors import ArgumentError, CapabilityError
@@ -91,9 +93,30 @@ def runs_compiled(driver: str, like: Array, *, knows_complex: bool = False) -> b
     return obstacle is None
 
 
+def runs_triton(driver: str, like: Array) -> bool:
+    """Whether a scan that has a kernel in Triton runs it: for torch tensors on a GPU, where Triton is installed."""
+    return (
+        driver in ("auto", "compiled")
+        and is_torch_array(like)
+        and like.device.type == "cuda"
+        and _dtype_name(like) in _COMPLEX
+        and not in_torch_transform()
+        and _has_triton()
+    )
+
+
+@lru_cache(maxsize=1)
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def _dtype_name(array: Array) -> str:
+    return str(array.dtype).rpartition(".")[2]
+
+
 def _obstacle(like: Array, known: tuple[str, ...]) -> str | None:
     """What keeps kernels that know certain dtypes from running on arrays like this one."""
-    if str(like.dtype).rpartition(".")[2] not in known:
+    if _dtype_name(like) not in known:
         return f"its kernel knows {', '.join(known[:-1])} and {known[-1]}, and the arrays are {like.dtype}."
     if is_torch_array(like):
         if like.device.type != "cpu":
