@@ -323,7 +323,7 @@ def laws_on_host(chain: Chain, run: HostFilter) -> Laws:
 def smooth_on_host(chain: Chain, run: HostFilter, *, pairs: bool) -> tuple[Array, Array | None]:
     """Posterior laws of states (..., time, K), and of pairs (..., time - 1, K, K): the adjoint of the likelihood."""
     from dynplat.scan.kernels.hidden_markov_backward import backward
-    from dynplat.scan.kernels.kernel import KINDS
+    from dynplat.scan.kernels.kernel import KINDS, in_parts
 
     log_prob, filtered = run.outputs[:2]
     groups, rows, K = filtered.shape
@@ -332,7 +332,7 @@ def smooth_on_host(chain: Chain, run: HostFilter, *, pairs: bool) -> tuple[Array
     joint = np.empty((groups, rows, K, K) if wants_pairs else (0, 0, 0, 0), filtered.dtype)
     nothing = np.empty((0, 0), filtered.dtype)
     wanted = np.array([[False, wants_pairs, True]], dtype=KINDS["flag"])
-    backward(*run.inputs, *run.outputs, np.ones_like(log_prob), wanted, nothing, joint, laws)
+    in_parts(backward, groups, (*run.inputs, *run.outputs, np.ones_like(log_prob), wanted, nothing, joint, laws))
     if not pairs:
         return _spread(laws, chain), None
     joint = joint[:, 1:] if rows > 1 else np.empty((groups, 0, K, K), filtered.dtype)
@@ -342,17 +342,19 @@ def smooth_on_host(chain: Chain, run: HostFilter, *, pairs: bool) -> tuple[Array
 def best_path_on_host(chain: Chain) -> tuple[Array, Array]:
     """Most likely path and its log-probability (see `run_best_path`)."""
     from dynplat.scan.kernels.hidden_markov_paths import best_paths
+    from dynplat.scan.kernels.kernel import in_parts, num_groups
 
     inputs = _on_host(chain, lead_shape(chain))
-    groups = max(len(array) for array in inputs)
+    groups = num_groups(inputs)
     score, paths = np.empty(groups, inputs[2].dtype), np.empty((groups, inputs[2].shape[1]), np.int64)
-    best_paths(*inputs, score, paths)
+    in_parts(best_paths, groups, (*inputs, score, paths))
     return _spread(paths, chain), _spread(score, chain)
 
 
 def draws_on_host(chain: Chain, run: HostFilter, uniform: Array) -> Array:
     """Paths given the observations (see `run_draws`)."""
     from dynplat.scan.kernels.hidden_markov_paths import draw_paths
+    from dynplat.scan.kernels.kernel import in_parts
 
     log_prob, filtered, weights, status = run.outputs
     groups, rows = log_prob.shape
@@ -360,7 +362,7 @@ def draws_on_host(chain: Chain, run: HostFilter, uniform: Array) -> Array:
     assert numbers is not None
     numbers = np.require(np.moveaxis(numbers.reshape(-1, groups, rows), 0, 2), requirements=("C", "W"))
     paths = np.empty(numbers.shape, np.int64)
-    draw_paths(run.inputs[1], filtered, weights, status, numbers, paths)
+    in_parts(draw_paths, groups, (run.inputs[1], filtered, weights, status, numbers, paths))
     paths = np.ascontiguousarray(np.moveaxis(paths, 2, 0)).reshape(tuple(uniform.shape))
     return _as_index(paths, chain)
 

@@ -187,6 +187,26 @@ def test_threads_give_what_one_gives():
         np.testing.assert_allclose(a, b, rtol=1e-13)
 
 
+def test_threads_change_no_path_and_no_law(monkeypatch):
+    from dynplat.arrays import random_source
+    from dynplat.process import hidden_markov_passes as passes
+    from dynplat.process.hidden_markov_passes import Chain
+    from dynplat.scan.kernels import kernel
+
+    made = random_hidden_markov(np.random.default_rng(9), num_states=4, num_steps=400, lead=(7,), share_transition=True)
+    chain = Chain(made.log_initial, made.log_transition, made.log_density)
+    uniform = random_source(0, chain.log_density).uniform((5, 7, 400))
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(kernel, "available_threads", lambda threads=threads: threads)
+        run = passes.filter_on_host(chain)
+        states, pairs = passes.smooth_on_host(chain, run, pairs=True)
+        found.append([states, pairs, *passes.best_path_on_host(chain), passes.draws_on_host(chain, run, uniform)])
+    for one, many in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, many)
+    np.testing.assert_allclose(found[0][1].sum(axis=-1), found[0][0][:, :-1], rtol=1e-12, atol=1e-14)
+
+
 def test_jax_kernel_works_under_jit_vmap_and_second_derivatives():
     import jax
 

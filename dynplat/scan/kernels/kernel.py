@@ -118,7 +118,7 @@ class Kernel:
         number = inputs[0].dtype
         shapes = self.shapes([array.shape for array in inputs], keep)
         outputs = tuple(np.empty(shape, spec.dtype(number)) for shape, spec in zip(shapes, self.outputs, strict=True))
-        _in_parts(self.forward, num_groups(inputs), (*inputs, *outputs), (), self.lanes, threads)
+        in_parts(self.forward, num_groups(inputs), (*inputs, *outputs), (), lanes=self.lanes, threads=threads)
         return outputs
 
     def pull_back(
@@ -147,7 +147,7 @@ class Kernel:
         )
         flags = np.array([wanted], dtype=KINDS["flag"])
         arrays = (*inputs, *outputs, *cotangents, flags)
-        gradients = _in_parts(self.backward, num_groups(inputs), arrays, gradients, self.lanes, threads)
+        gradients = in_parts(self.backward, num_groups(inputs), arrays, gradients, lanes=self.lanes, threads=threads)
         return tuple(g if wish else None for g, wish in zip(gradients, wanted, strict=True))
 
 
@@ -172,15 +172,25 @@ _SMALL = 20_000
 _NARROW = 32
 
 
-def _in_parts(
+def in_parts(
     function: Callable[..., None],
     groups: int,
     arrays: tuple[np.ndarray, ...],
-    sums: tuple[np.ndarray, ...],
-    lanes: int | None,
-    threads: int | None,
+    sums: tuple[np.ndarray, ...] = (),
+    *,
+    lanes: int | None = None,
+    threads: int | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """Run on ranges of groups, or of lanes, at once; of `sums`, what groups share is added up over the parts."""
+    """Run a compiled function on ranges of groups, or of lanes, at once.
+
+    Args:
+        function: Function of `arrays` and `sums`, which writes into some of them.
+        groups: Number of groups; arrays of another length are given to all parts whole.
+        arrays: Arrays that are read, and those that hold something for each group and are written.
+        sums: Arrays that are written; what all groups share (length 1) is added up over the parts.
+        lanes: See `Kernel`.
+        threads: Number of threads; by default as many as the process may use.
+    """
     threads = available_threads() if threads is None else threads
     if threads <= 1 or sum(array.size for array in arrays) < _SMALL:
         function(*arrays, *sums)
