@@ -308,7 +308,7 @@ def laws_on_host(chain: Chain, run: HostFilter) -> Laws:
     from dynplat.scan.kernels.hidden_markov_forward import LOGARITHMIC, OUTCOME
 
     log_initial, log_transition, _ = run.inputs
-    log_prob, filtered, weights, status = run.outputs
+    log_prob, filtered, weights, _, status = run.outputs
     in_logs = (status[:, OUTCOME] == LOGARITHMIC)[:, None, None]
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         A = np.exp(log_transition if log_transition.shape[1] == 1 else log_transition[:, 1:])
@@ -322,7 +322,7 @@ def laws_on_host(chain: Chain, run: HostFilter) -> Laws:
 
 def smooth_on_host(chain: Chain, run: HostFilter, *, pairs: bool) -> tuple[Array, Array | None]:
     """Posterior laws of states (..., time, K), and of pairs (..., time - 1, K, K): the adjoint of the likelihood."""
-    from dynplat.scan.kernels.hidden_markov_backward import backward
+    from dynplat.scan.kernels.hidden_markov import HIDDEN_MARKOV
     from dynplat.scan.kernels.kernel import KINDS, in_parts
 
     log_prob, filtered = run.outputs[:2]
@@ -332,7 +332,8 @@ def smooth_on_host(chain: Chain, run: HostFilter, *, pairs: bool) -> tuple[Array
     joint = np.empty((groups, rows, K, K) if wants_pairs else (0, 0, 0, 0), filtered.dtype)
     nothing = np.empty((0, 0), filtered.dtype)
     wanted = np.array([[False, wants_pairs, True]], dtype=KINDS["flag"])
-    in_parts(backward, groups, (*run.inputs, *run.outputs, np.ones_like(log_prob), wanted, nothing, joint, laws))
+    arrays = (*run.inputs, *run.outputs, np.ones_like(log_prob), wanted, nothing, joint, laws)
+    in_parts(HIDDEN_MARKOV.backward, groups, arrays, together=HIDDEN_MARKOV.together)
     if not pairs:
         return _spread(laws, chain), None
     joint = joint[:, 1:] if rows > 1 else np.empty((groups, 0, K, K), filtered.dtype)
@@ -356,7 +357,7 @@ def draws_on_host(chain: Chain, run: HostFilter, uniform: Array) -> Array:
     from dynplat.scan.kernels.hidden_markov_paths import draw_paths
     from dynplat.scan.kernels.kernel import in_parts
 
-    log_prob, filtered, weights, status = run.outputs
+    log_prob, filtered, weights, _, status = run.outputs
     groups, rows = log_prob.shape
     numbers = concrete(uniform)
     assert numbers is not None

@@ -6,11 +6,13 @@ import pytest
 from dynplat.arrays import framework, to_numpy
 from dynplat.process.hidden_markov_passes import Chain, run_filter
 from dynplat.scan.kernels.hidden_markov import HIDDEN_MARKOV
-from dynplat.scan.kernels.hidden_markov_forward import IMPOSSIBLE, LOGARITHMIC, OUTCOME, SCALED
+from dynplat.scan.kernels.hidden_markov_forward import IMPOSSIBLE, IN_PARTS, LOGARITHMIC, OUTCOME, SCALED
 from dynplat.testing.hidden_markov import RandomHiddenMarkov, random_hidden_markov
 
 #: (K, T, groups): lanes of four are empty, part full and full; blocks of 64 rows end before, at and after T.
 SIZES = [(1, 1, 1), (1, 7, 2), (2, 1, 3), (3, 64, 1), (4, 65, 2), (5, 130, 1), (9, 63, 2), (17, 20, 1)]
+#: Eight series side by side, eight parts of a series, and what is left over of both.
+SIZES += [(2, 128, 1), (3, 531, 2), (4, 131, 3), (3, 70, 4), (6, 33, 9), (5, 32, 23), (2, 40, 10)]
 
 
 def laid_out(chain, dtype=np.float64):
@@ -50,11 +52,73 @@ def test_values_and_gradients_equal_the_generic_filter(size, share, moving):
     )
     inputs, cotangent = laid_out(chain), rng.standard_normal((G, T))
     outputs, gradients = run(inputs, cotangent)
-    assert (outputs[-1][:, OUTCOME] == SCALED).all()
+    assert (outputs[-1][:, OUTCOME] != LOGARITHMIC).all()
     np.testing.assert_allclose(outputs[0], twin(*inputs)[0], rtol=1e-11, atol=1e-12)
     np.testing.assert_array_equal(HIDDEN_MARKOV.run(inputs, keep=False)[0], outputs[0])
     for found, wanted in zip(gradients, twin_gradients(inputs, cotangent), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("cotangent", ["one number", "any", "with holes"])
+@pytest.mark.parametrize("moving", [False, True], ids=["still", "moving"])
+@pytest.mark.parametrize("size", [(2, 128, 1), (3, 531, 2), (4, 300, 1)], ids=str)
+def test_parts_of_a_series_give_what_the_whole_gives(size, moving, cotangent):
+    K, T, G = size
+    rng = np.random.default_rng([K, T, G])
+    chain = random_hidden_markov(rng, num_states=K, num_steps=T, lead=(G,), moving=moving)
+    inputs = laid_out(chain)
+    weights = rng.standard_normal((G, T)) if cotangent == "any" else np.full((G, T), 0.7)
+    if cotangent == "with holes":
+        weights[:, rng.random(T) < 0.1] = 0.0
+    outputs, gradients = run(inputs, weights)
+    assert (outputs[-1][:, OUTCOME] == IN_PARTS).all()
+    np.testing.assert_allclose(outputs[0], twin(*inputs)[0], rtol=1e-11, atol=1e-12)
+    np.testing.assert_array_equal(HIDDEN_MARKOV.run(inputs, keep=False)[0], outputs[0])
+    for found, wanted in zip(gradients, twin_gradients(inputs, weights), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-11)
+
+
+def test_long_parts_are_exponentiated_block_by_block():
+    chain = random_hidden_markov(np.random.default_rng(0), num_states=2, num_steps=40_003, lead=(1,))
+    inputs = laid_out(chain)
+    outputs, gradients = run(inputs, np.ones((1, 40_003)))
+    assert outputs[-1][0, OUTCOME] == IN_PARTS
+    # Five series are filtered one by one in another order of sums.
+    many = [np.repeat(a, 5, axis=0) for a in inputs]
+    others, of_many = run(many, np.ones((5, 40_003)))
+    assert (others[-1][:, OUTCOME] == SCALED).all()
+    np.testing.assert_allclose(others[0], np.repeat(outputs[0], 5, axis=0), rtol=1e-11, atol=1e-12)
+    for one, five in zip(gradients, of_many, strict=True):
+        np.testing.assert_allclose(five, np.repeat(one, 5, axis=0), rtol=1e-9, atol=1e-11)
+
+
+def test_one_lost_series_does_not_spoil_those_beside_it():
+    rng = np.random.default_rng(5)
+    chains = [random_hidden_markov(rng, num_states=2, num_steps=3_000, lead=(1,)) for _ in range(9)]
+    chains[4] = absorbing(1_000)
+    inputs = [np.concatenate(parts) for parts in zip(*(laid_out(chain) for chain in chains), strict=True)]
+    cotangent = rng.standard_normal((9, 3_000))
+    outputs, gradients = run(inputs, cotangent)
+    outcomes = outputs[-1][:, OUTCOME].tolist()
+    assert outcomes[4] == LOGARITHMIC
+    assert LOGARITHMIC not in outcomes[:4] + outcomes[5:]
+    for row, chain in enumerate(chains):
+        alone, own = run(laid_out(chain), cotangent[row : row + 1])
+        np.testing.assert_allclose(outputs[0][row], alone[0][0], rtol=1e-11, atol=1e-12)
+        for found, wanted in zip(gradients, own, strict=True):
+            np.testing.assert_allclose(found[row], wanted[0], rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+def test_float32_side_by_side_is_float64_inside(groups):
+    chain = random_hidden_markov(np.random.default_rng(4), num_states=3, num_steps=2_000, lead=(groups,))
+    narrow, cotangent = laid_out(chain, np.float32), np.ones((groups, 2_000))
+    outputs, gradients = run(narrow, cotangent)
+    exact, exact_gradients = run([a.astype(np.float64) for a in narrow], cotangent)
+    assert (outputs[-1][:, OUTCOME] == (IN_PARTS if groups == 1 else SCALED)).all()
+    np.testing.assert_allclose(outputs[0], exact[0], rtol=1e-6, atol=1e-6)
+    for found, wanted in zip(gradients, exact_gradients, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5 * np.abs(wanted).max())
 
 
 def absorbing(rows):
@@ -102,12 +166,14 @@ def test_a_dropped_part_of_a_law_is_known_to_matter():
     np.testing.assert_allclose(steps.sum(), 2000.0 + np.log(0.5), rtol=1e-13)
 
 
-def test_scaled_form_survives_densities_far_apart_where_every_state_is_refilled():
+@pytest.mark.parametrize("groups", [1, 8])
+@pytest.mark.parametrize("states", [3, 6])
+def test_scaled_form_survives_densities_far_apart_where_every_state_is_refilled(states, groups):
     rng = np.random.default_rng(3)
-    chain = random_hidden_markov(rng, num_states=6, num_steps=200, lead=(1,), spread=2000.0)
-    inputs, cotangent = laid_out(chain), rng.standard_normal((1, 200))
+    chain = random_hidden_markov(rng, num_states=states, num_steps=200, lead=(groups,), spread=2000.0)
+    inputs, cotangent = laid_out(chain), rng.standard_normal((groups, 200))
     outputs, gradients = run(inputs, cotangent)
-    assert outputs[-1][0, OUTCOME] == SCALED
+    assert (outputs[-1][:, OUTCOME] != LOGARITHMIC).all()
     np.testing.assert_allclose(outputs[0], twin(*inputs)[0], rtol=1e-12)
     for found, wanted in zip(gradients, twin_gradients(inputs, cotangent), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
@@ -147,6 +213,27 @@ def test_float32_stays_close_over_100_000_rows():
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_logarithm_is_exact_to_two_roundings():
+    from numba import njit
+
+    from dynplat.scan.kernels.exponential import log
+
+    @njit
+    def logs(x):
+        out = np.empty_like(x)
+        for i in range(x.size):
+            out[i] = log(x[i])
+        return out
+
+    rng = np.random.default_rng(0)
+    x = np.concatenate([10.0 ** rng.uniform(-307, 308, 10_000), rng.uniform(0.5, 2.0, 10_000), [1.0, 2.0**0.5, 0.5]])
+    exact = np.log(x.astype(np.longdouble))
+    np.testing.assert_array_less(
+        np.abs(logs(x) - exact), 2 * np.spacing(np.maximum(np.abs(exact.astype(float)), 1e-300)) + 1e-300
+    )
+    assert np.isnan(logs(np.array([0.0, -1.0, np.nan, np.inf]))).all()
+
+
 def test_exponential_is_exact_to_two_roundings():
     from dynplat.scan.kernels.exponential import exp
 
@@ -174,9 +261,9 @@ def test_gradients_equal_finite_differences():
 
 def test_threads_give_what_one_gives():
     chain = random_hidden_markov(
-        np.random.default_rng(6), num_states=4, num_steps=500, lead=(7,), share_transition=True
+        np.random.default_rng(6), num_states=4, num_steps=500, lead=(19,), share_transition=True
     )
-    inputs, cotangent = laid_out(chain), np.ones((7, 500))
+    inputs, cotangent = laid_out(chain), np.ones((19, 500))
     one = HIDDEN_MARKOV.run(inputs, keep=True, threads=1)
     many = HIDDEN_MARKOV.run(inputs, keep=True, threads=3)
     for a, b in zip(one, many, strict=True):
@@ -193,9 +280,11 @@ def test_threads_change_no_path_and_no_law(monkeypatch):
     from dynplat.process.hidden_markov_passes import Chain
     from dynplat.scan.kernels import kernel
 
-    made = random_hidden_markov(np.random.default_rng(9), num_states=4, num_steps=400, lead=(7,), share_transition=True)
+    made = random_hidden_markov(
+        np.random.default_rng(9), num_states=4, num_steps=400, lead=(19,), share_transition=True
+    )
     chain = Chain(made.log_initial, made.log_transition, made.log_density)
-    uniform = random_source(0, chain.log_density).uniform((5, 7, 400))
+    uniform = random_source(0, chain.log_density).uniform((5, 19, 400))
     found = []
     for threads in (1, 3):
         monkeypatch.setattr(kernel, "available_threads", lambda threads=threads: threads)

@@ -1,4 +1,4 @@
-"""The exponential function in compiled code, in a form that runs on several numbers at once."""
+"""Exponential and logarithm in compiled code, in a form that runs on several numbers at once."""
 
 from __future__ import annotations
 
@@ -59,3 +59,47 @@ def exp(x: Any) -> Any:
     if x != x:
         scaled = x
     return scaled
+
+
+@intrinsic
+def _as_bits(_typing: Any, number: Any) -> Any:
+    """Read a floating-point number as 64 bits."""
+    signature = types.int64(types.float64)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.int64))
+
+    return signature, codegen
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract"})
+def log(x: Any) -> Any:
+    """Logarithm of a number, to about one rounding of float64; NaN for what is no positive normal number.
+
+    With x = 2^n m, sqrt(1/2) <= m < sqrt(2), and f = (m - 1) / (m + 1): n log 2 + 2 artanh f, by the series of artanh
+    to degree 23, whose error is 1e-19.
+    """
+    bits = _as_bits(x)  # pyright: ignore[reportCallIssue]
+    # 0x3fe6a09e667f3bcd are the bits of sqrt(1/2).
+    above = bits - np.int64(0x3FE6A09E667F3BCD)
+    n = above >> np.int64(52)
+    m = _as_float(bits - (n << np.int64(52)))  # pyright: ignore[reportCallIssue]
+    f = (m - 1.0) / (m + 1.0)
+    s = f * f
+    r = 1.0 / 23.0
+    r = r * s + 1.0 / 21.0
+    r = r * s + 1.0 / 19.0
+    r = r * s + 1.0 / 17.0
+    r = r * s + 1.0 / 15.0
+    r = r * s + 1.0 / 13.0
+    r = r * s + 1.0 / 11.0
+    r = r * s + 1.0 / 9.0
+    r = r * s + 1.0 / 7.0
+    r = r * s + 1.0 / 5.0
+    r = r * s + 1.0 / 3.0
+    r = r * s
+    n = np.float64(np.int32(n))
+    result = n * _LOG_2_HIGH + (2.0 * f + (2.0 * f * r + n * _LOG_2_LOW))
+    if not (x >= 2.2250738585072014e-308 and x < np.inf):
+        result = np.nan
+    return result

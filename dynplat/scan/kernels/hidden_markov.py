@@ -20,6 +20,9 @@ is not at least 1e-170 (1e-30): there the group starts again with logarithms, K^
 a transition that is possible but less likely than that, and all impossible observations: from the first of these on,
 the terms are -inf, with gradient 0. Numbers are float64 inside whatever their dtype outside.
 
+Where there are several series, eight are filtered side by side, and of one series with few states eight parts
+(`hidden_markov_eight`); they are held to the same bounds, and what breaks them is filtered alone.
+
 **Adjoint.** With cotangents g_t of the terms, the adjoint lambda_t of a_t and h_t = lambda_t + g_t - g_{t+1},
 
 .. math::
@@ -41,8 +44,10 @@ from functools import lru_cache
 from typing import Any
 
 from dynplat.scan.kernels.compiling import handler
+from dynplat.scan.kernels.eight import EIGHT
 from dynplat.scan.kernels.frame import answers_metadata, arguments, results
 from dynplat.scan.kernels.hidden_markov_backward import backward
+from dynplat.scan.kernels.hidden_markov_eight import PART_ROWS, PART_STATES
 from dynplat.scan.kernels.hidden_markov_forward import forward
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
 
@@ -72,7 +77,8 @@ def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
     _, rows, K = inputs[2]
     groups = max(shape[0] for shape in inputs)
     kept = rows if keep else 1
-    return (groups, rows), (groups, kept, K), (groups, kept, K), (groups, 2)
+    passage = (EIGHT, K, K) if keep and K <= PART_STATES and rows >= PART_ROWS else (1, 1, 1)
+    return (groups, rows), (groups, kept, K), (groups, kept, K), (groups, *passage), (groups, 2)
 
 
 HIDDEN_MARKOV = Kernel(
@@ -86,6 +92,7 @@ HIDDEN_MARKOV = Kernel(
         Spec("log_prob", 2),
         Spec("filtered", 3),
         Spec("weights", 3),
+        Spec("passage", 4),
         Spec("status", 2, "count"),
     ),
     num_values=1,
@@ -93,4 +100,5 @@ HIDDEN_MARKOV = Kernel(
     forward=forward,
     backward=backward,
     handlers=handlers,
+    together=EIGHT,
 )

@@ -5,14 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.eight import EIGHT
 from dynplat.scan.kernels.exponential import exp
-from dynplat.scan.kernels.hidden_markov_forward import IMPOSSIBLE, LANE, LOGARITHMIC, OUTCOME, lanes, multiply
+from dynplat.scan.kernels.hidden_markov_eight import pull_back_parts, pull_back_runs
+from dynplat.scan.kernels.hidden_markov_forward import (
+    IMPOSSIBLE,
+    IN_PARTS,
+    LANE,
+    LOGARITHMIC,
+    OUTCOME,
+    SCALED,
+    SIDE_BY_SIDE,
+    lanes,
+    multiply,
+)
 from dynplat.scan.kernels.small import of
 
 
 @compiled
 def backward(
-    log_initial, log_transition, log_density, log_prob, filtered, weights, status, cotangent, wanted,
+    log_initial, log_transition, log_density, log_prob, filtered, weights, passage, status, cotangent, wanted,
     d_initial, d_transition, d_density,
 ):  # fmt: skip
     """Add up the gradients of all groups.
@@ -23,17 +35,43 @@ def backward(
     axis where the transition has none: its rows are then the parts that the shared gradient is the sum of.
     """
     d_initial[:], d_transition[:], d_density[:] = 0.0, 0.0, 0.0
-    K = filtered.shape[2]
+    G, T, K = filtered.shape
     turned = np.zeros((K, lanes(K) * LANE))
-    for g in range(log_prob.shape[0]):
-        if status[g, OUTCOME] == LOGARITHMIC:
-            _logarithmic(
-                g, log_transition, filtered, weights, status, cotangent, wanted, d_initial, d_transition, d_density
-            )
-        else:
-            if log_transition.shape[1] == 1 and (g == 0 or log_transition.shape[0] > 1):
+    still, shared = log_transition.shape[1] == 1, log_transition.shape[0] == 1
+    if still and shared:
+        _turn(log_transition[0, 0], turned)
+    groups, start, after = np.empty(EIGHT, np.int64), np.zeros(EIGHT, np.int64), np.zeros(EIGHT)
+    for first in range(0, G, EIGHT):
+        count = min(EIGHT, G - first)
+        scaled = count >= SIDE_BY_SIDE
+        for l in range(EIGHT):
+            groups[l] = first + min(l, count - 1)
+            scaled = scaled and status[groups[l], OUTCOME] == SCALED
+        if scaled:
+            pull_back_runs(
+                groups, start, T, log_transition, turned, filtered, weights, cotangent, np.zeros((K, EIGHT)), after,
+                count, wanted, d_initial, d_transition, d_density,
+            )  # fmt: skip
+            continue
+        for g in range(first, first + count):
+            if status[g, OUTCOME] == LOGARITHMIC:
+                _logarithmic(
+                    g, log_transition, filtered, weights, status, cotangent, wanted, d_initial, d_transition, d_density
+                )
+                continue
+            if still and not shared:
                 _turn(log_transition[g, 0], turned)
-            _scaled(g, log_transition, turned, filtered, weights, cotangent, wanted, d_initial, d_transition, d_density)
+            begin = T // EIGHT * EIGHT if status[g, OUTCOME] == IN_PARTS else 0
+            adjoint = np.zeros(turned.shape[1])
+            _scaled(
+                g, begin, adjoint, log_transition, turned, filtered, weights, cotangent, wanted,
+                d_initial, d_transition, d_density,
+            )  # fmt: skip
+            if begin > 0:
+                pull_back_parts(
+                    g, log_transition, turned, filtered, weights, passage[g], cotangent, adjoint, wanted,
+                    d_initial, d_transition, d_density,
+                )  # fmt: skip
 
 
 @compiled
@@ -42,11 +80,20 @@ def _turn(log_matrix, turned):
     K = log_matrix.shape[0]
     for i in range(K):
         for j in range(K):
-            turned[j, i] = exp(log_matrix[i, j])
+            turned[j, i] = log_matrix[i, j]
+    for j in range(K):
+        for i in range(K, turned.shape[1]):
+            turned[j, i] = -np.inf
+    flat = turned.reshape(turned.size)
+    for k in range(flat.size):
+        flat[k] = exp(flat[k])
 
 
 @compiled
-def _scaled(g, log_transition, turned, filtered, weights, cotangent, wanted, d_initial, d_transition, d_density):
+def _scaled(
+    g, begin, adjoint, log_transition, turned, filtered, weights, cotangent, wanted, d_initial, d_transition, d_density
+):  # fmt: skip
+    """Add a group's gradients from row `begin` on; `adjoint` becomes that of the filtered law of the row before."""
     T, K = filtered.shape[1], filtered.shape[2]
     size = turned.shape[1]
     gA = of(g, log_transition.shape[0])
@@ -56,12 +103,11 @@ def _scaled(g, log_transition, turned, filtered, weights, cotangent, wanted, d_i
     apart = d_transition.shape[1] > 1
     if moving:
         turned = np.zeros_like(turned)
-    adjoint = np.zeros(size)  # of the filtered law
     source = np.zeros(size)  # adjoint of the predicted law
     law = np.zeros(size)
     pairs = np.zeros_like(turned)  # sum of source_j law_i, transposed
     after = 0.0
-    for t in range(T - 1, -1, -1):
+    for t in range(T - 1, begin - 1, -1):
         now = cotangent[g, t]
         for j in range(K):
             value = adjoint[j] + (now - after)

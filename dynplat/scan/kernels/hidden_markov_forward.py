@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.eight import EIGHT
 from dynplat.scan.kernels.exponential import exp
+from dynplat.scan.kernels.hidden_markov_eight import PART_ROWS, PART_STATES, filter_parts, filter_series
 from dynplat.scan.kernels.small import of
 
 #: Columns of `status`: the first row that is impossible (T where none is), and what happened.
 IMPOSSIBLE, OUTCOME = 0, 1
-#: Values of `status[:, OUTCOME]`: which form the kept arrays have.
-SCALED, LOGARITHMIC = 0, 1
+#: Values of `status[:, OUTCOME]`: which form the kept arrays have. In parts they are scaled, and passages are kept.
+SCALED, LOGARITHMIC, IN_PARTS = 0, 1, 2
+#: Series from which on they are filtered side by side (see `Kernel.together`).
+SIDE_BY_SIDE = EIGHT // 2
 
 #: Numbers in a lane; rows of matrices are filled up with zeros to whole lanes.
 LANE = 4
@@ -22,7 +26,7 @@ _NEGLIGIBLE = 1e-30
 
 
 @compiled
-def forward(log_initial, log_transition, log_density, log_prob, filtered, weights, status):
+def forward(log_initial, log_transition, log_density, log_prob, filtered, weights, passage, status):
     """Filter all groups.
 
     Inputs: log_initial (G, K), log_transition (G, T or 1, K, K), log_density (G, T, K) (see `hidden_markov`).
@@ -30,21 +34,51 @@ def forward(log_initial, log_transition, log_density, log_prob, filtered, weight
         log_prob: log p(y_t | y_<t), (G, T).
         filtered: p(x_t | y_<=t), (G, T or 1, K); a time axis of length 1 keeps only the last. Its logarithms where
             `status` says so.
-        weights: p(y_t | x_t) / p(y_t | y_<t), 0 where p(x_t | y_<t) is 0, (G, T or 1, K); or log p(x_t | y_<t).
+        weights: p(y_t | x_t) / p(y_t | y_<t), 0 where p(x_t | y_<t) is 0, (G, T or 1, K); or log p(x_t | y_<t). Only
+            whole time axes are of use.
+        passage: What parts of a series make of laws, (G, 8, K, K), 0 where it isn't in parts (see
+            `hidden_markov_eight`); any shape (G, ...) where nothing is kept.
         status: int32 (G, 2).
     """
-    K = log_initial.shape[1]
+    G, T, K = log_prob.shape[0], log_density.shape[1], log_initial.shape[1]
     packed = np.zeros((K, lanes(K) * LANE))
+    law = np.zeros(packed.shape[1])
     floor = smallest(log_density.dtype)
-    sound = True
-    for g in range(log_prob.shape[0]):
-        if g == 0 or log_transition.shape[0] > 1:
-            if log_transition.shape[1] == 1:
+    still, shared = log_transition.shape[1] == 1, log_transition.shape[0] == 1
+    sound = pack(log_transition[0, 0], floor, packed) if still and shared else True
+    groups = np.empty(EIGHT, np.int64)
+    passage[:] = 0.0
+    for first in range(0, G, EIGHT):
+        count = min(EIGHT, G - first)
+        if count >= SIDE_BY_SIDE and sound:
+            for l in range(EIGHT):
+                groups[l] = first + min(l, count - 1)
+            if filter_series(
+                groups, count, log_initial, log_transition, packed, log_density, floor, log_prob, filtered, weights
+            ):
+                for l in range(count):
+                    status[first + l, IMPOSSIBLE], status[first + l, OUTCOME] = T, SCALED
+                continue
+        for g in range(first, first + count):
+            if still and not shared:
                 sound = pack(log_transition[g, 0], floor, packed)
-        if not sound or not _scaled(
-            g, log_initial, log_transition, log_density, packed, log_prob, filtered, weights, status
-        ):
-            _logarithmic(g, log_initial, log_transition, log_density, log_prob, filtered, weights, status)
+            begin = 0
+            outcome = SCALED
+            if sound and K > 1 and K <= PART_STATES and T >= PART_ROWS:
+                if filter_parts(
+                    g, log_initial, log_transition, log_density, floor, packed, log_prob, filtered, weights, passage[g],
+                    law,
+                ):  # fmt: skip
+                    begin = T // EIGHT * EIGHT
+                    outcome = IN_PARTS
+            if sound and _scaled(
+                g, begin, law, log_initial, log_transition, log_density, packed, log_prob, filtered, weights
+            ):
+                status[g, IMPOSSIBLE], status[g, OUTCOME] = T, outcome
+            else:
+                _logarithmic(g, log_initial, log_transition, log_density, log_prob, filtered, weights, status)
+        if not shared:
+            sound = True
 
 
 @compiled
@@ -64,13 +98,19 @@ def pack(log_matrix, floor, packed):
     """Exponentiate a matrix (K, K) into a whole number of lanes; False where a possible transition is below `floor`."""
     K = log_matrix.shape[0]
     floor = np.log(floor)
-    sound = True
     for i in range(K):
         for j in range(K):
-            value = log_matrix[i, j]
-            sound = sound and not (value < floor and value > -np.inf)
-            packed[i, j] = exp(value)
-    return sound
+            packed[i, j] = log_matrix[i, j]
+        for j in range(K, packed.shape[1]):
+            packed[i, j] = -np.inf
+    # All at once: rows may be shorter than a vector register.
+    flat = packed.reshape(packed.size)
+    unsound = 0
+    for k in range(flat.size):
+        value = flat[k]
+        unsound += 1 if value < floor and value > -np.inf else 0
+        flat[k] = exp(value)
+    return unsound == 0
 
 
 @compiled
@@ -102,8 +142,11 @@ def multiply(vector, matrix, out):
 
 
 @compiled
-def _scaled(g, log_initial, log_transition, log_density, packed, log_prob, filtered, weights, status):
-    """Filter a group with probabilities; False where one of them might be too small."""
+def _scaled(g, begin, law, log_initial, log_transition, log_density, packed, log_prob, filtered, weights):
+    """Filter a group with probabilities from row `begin` on; False where one of them might be too small.
+
+    `law` is the filtered law of the row before, where there is one, and becomes that of the last row.
+    """
     T, K = log_density.shape[1], log_density.shape[2]
     real = log_density.dtype
     floor = smallest(real)
@@ -118,15 +161,16 @@ def _scaled(g, log_initial, log_transition, log_density, packed, log_prob, filte
     density = np.zeros((_ROWS, size))
     largest = np.empty(_ROWS)
     predicted = np.zeros(size)
-    law = np.zeros(size)
     inverse = 1.0
-    lost = False
-    for j in range(K):
-        predicted[j] = exp(log_initial[gi, j])
-        lost = lost or (predicted[j] < floor and log_initial[gi, j] > -np.inf)
-    if lost:
-        return False
-    for start in range(0, T, _ROWS):
+    # Of a law that comes from elsewhere it isn't known here.
+    lost = begin > 0
+    if begin == 0:
+        for j in range(K):
+            predicted[j] = exp(log_initial[gi, j])
+            lost = lost or (predicted[j] < floor and log_initial[gi, j] > -np.inf)
+        if lost:
+            return False
+    for start in range(begin, T, _ROWS):
         rows = min(_ROWS, T - start)
         for b in range(rows):
             m = log_density[ge, start + b, 0]
@@ -179,9 +223,7 @@ def _scaled(g, log_initial, log_transition, log_density, packed, log_prob, filte
     if not keep:
         for j in range(K):
             filtered[g, 0, j] = law[j]
-            weights[g, 0, j] = density[(T - 1) % _ROWS, j] * inverse if predicted[j] > 0 else 0.0
-    status[g, IMPOSSIBLE] = T
-    status[g, OUTCOME] = SCALED
+            weights[g, 0, j] = 0.0
     return True
 
 

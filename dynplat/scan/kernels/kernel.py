@@ -71,6 +71,8 @@ class Kernel:
         handlers: Function of a dtype that gives the addresses of both as functions for XLA.
         lanes: Place of an input (1, 2) that says on which range of the last axis a call works, where parts of that axis
             are independent of each other: threads share it out where there are too few groups.
+        together: Number of groups that are worked on side by side where there are at least half as many: threads are
+            given multiples of it, so that results don't depend on their number.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Kernel:
     backward: Callable[..., None]
     handlers: Callable[[Any], tuple[Any, Any]]
     lanes: int | None = None
+    together: int = 1
 
     @property
     def knows_complex(self) -> bool:
@@ -118,7 +121,8 @@ class Kernel:
         number = inputs[0].dtype
         shapes = self.shapes([array.shape for array in inputs], keep)
         outputs = tuple(np.empty(shape, spec.dtype(number)) for shape, spec in zip(shapes, self.outputs, strict=True))
-        in_parts(self.forward, num_groups(inputs), (*inputs, *outputs), (), lanes=self.lanes, threads=threads)
+        options: Any = {"lanes": self.lanes, "threads": threads, "together": self.together}
+        in_parts(self.forward, num_groups(inputs), (*inputs, *outputs), **options)
         return outputs
 
     def pull_back(
@@ -147,7 +151,8 @@ class Kernel:
         )
         flags = np.array([wanted], dtype=KINDS["flag"])
         arrays = (*inputs, *outputs, *cotangents, flags)
-        gradients = in_parts(self.backward, num_groups(inputs), arrays, gradients, lanes=self.lanes, threads=threads)
+        options: Any = {"lanes": self.lanes, "threads": threads, "together": self.together}
+        gradients = in_parts(self.backward, num_groups(inputs), arrays, gradients, **options)
         return tuple(g if wish else None for g, wish in zip(gradients, wanted, strict=True))
 
 
@@ -180,6 +185,7 @@ def in_parts(
     *,
     lanes: int | None = None,
     threads: int | None = None,
+    together: int = 1,
 ) -> tuple[np.ndarray, ...]:
     """Run a compiled function on ranges of groups, or of lanes, at once.
 
@@ -190,12 +196,15 @@ def in_parts(
         sums: Arrays that are written; what all groups share (length 1) is added up over the parts.
         lanes: See `Kernel`.
         threads: Number of threads; by default as many as the process may use.
+        together: See `Kernel`.
     """
     threads = available_threads() if threads is None else threads
     if threads <= 1 or sum(array.size for array in arrays) < _SMALL:
         function(*arrays, *sums)
         return sums
-    parts = min(groups, threads)
+    together = together if 2 * groups >= together else 1
+    blocks = -(-groups // together)
+    parts = min(blocks, threads)
     if lanes is not None:
         start, stop = (int(bound) for bound in arrays[lanes][0])
         ranges = min(threads, (stop - start) // _NARROW)
@@ -209,7 +218,7 @@ def in_parts(
     if parts <= 1:
         function(*arrays, *sums)
         return sums
-    bounds = np.linspace(0, groups, parts + 1).astype(int)
+    bounds = np.minimum(np.linspace(0, blocks, parts + 1).astype(int) * together, groups)
     calls = []
     for start, stop in pairwise(bounds):
         own = [array if len(array) != groups else array[start:stop] for array in arrays]
