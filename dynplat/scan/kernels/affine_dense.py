@@ -6,12 +6,14 @@ import numpy as np
 
 from dynplat.scan.kernels.affine_diagonal import BLOCK, CONJUGATE, REVERSE
 from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.pages import use_large_pages
 from dynplat.scan.kernels.small import of
 
 
 @compiled
 def forward(multipliers, offsets, initial, settings, states):
     """Put the states into `states`."""
+    use_large_pages(states)
     G, T, n = states.shape
     reverse = settings[0, REVERSE] != 0
     still = multipliers.shape[1] == 1
@@ -46,6 +48,8 @@ def backward(multipliers, offsets, initial, settings, states, cotangent, wanted,
 
     Inputs: those of `forward`, its `states`, their `cotangent`, and flags (1, 3) that say which gradients are wanted.
     """
+    use_large_pages(d_multipliers)
+    use_large_pages(d_offsets)
     G, T, n = states.shape
     reverse, conjugate = settings[0, REVERSE] != 0, settings[0, CONJUGATE] != 0
     want_A, want_b, want_initial = wanted[0, 0] != 0, wanted[0, 1] != 0, wanted[0, 2] != 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.pages import use_large_pages
 from dynplat.scan.kernels.small import of
 
 #: Places in `settings`: time runs from the last row to the first; gradients in torch's convention for complex numbers.
@@ -21,6 +22,7 @@ BLOCK = 64
 @compiled
 def forward(multipliers, offsets, initial, settings, lanes, states):
     """Put the states of the channels in `lanes` into `states`."""
+    use_large_pages(states)
     G, T = states.shape[0], states.shape[1]
     start, stop = int(lanes[0, 0]), int(lanes[0, 1])
     reverse = settings[0, REVERSE] != 0
@@ -45,6 +47,8 @@ def backward(
 
     Inputs: those of `forward`, its `states`, their `cotangent`, and flags (1, 3) that say which gradients are wanted.
     """
+    use_large_pages(d_multipliers)
+    use_large_pages(d_offsets)
     G, T = states.shape[0], states.shape[1]
     start, stop = int(lanes[0, 0]), int(lanes[0, 1])
     reverse, conjugate = settings[0, REVERSE] != 0, settings[0, CONJUGATE] != 0
