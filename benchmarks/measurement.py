@@ -41,6 +41,8 @@ class Benchmark:
             arguments which computes the value (and the gradients). NotImplementedError says what a contender can't do.
         ours: Names of our contenders.
         best_of: Those of them that ratios are of.
+        bounds: Names of contenders that compute something else, which no contender can do faster: no value of theirs is
+            compared, and they are not peers.
         too_large: Whether a contender (by name) isn't given a case: it would take minutes or more memory than there is.
         tolerance: Largest relative difference between values.
     """
@@ -58,11 +60,12 @@ class Benchmark:
     too_large: Callable[[str, Case], bool]
     describe: Callable[[Case], str]
     tolerance: float = 1e-8
+    bounds: Sequence[str] = ()
 
     @property
     def peers(self) -> list[str]:
         """Names of all others."""
-        return [name for name in self.contenders if name not in self.ours]
+        return [name for name in self.contenders if name not in (*self.ours, *self.bounds)]
 
 
 def main(benchmark: Benchmark) -> int:
@@ -81,6 +84,7 @@ def main(benchmark: Benchmark) -> int:
     for gradient in (False, True):
         title = "value and gradient" if gradient else "value"
         header = [benchmark.columns, *benchmark.ours, *benchmark.peers, "fastest peer / dynplat"]
+        header += [column for name in benchmark.bounds for column in (name, f"dynplat / {name}")]
         lines += [
             "",
             f"{benchmark.heading}, {title}: milliseconds a call (first call in seconds; MB above the start)",
@@ -102,15 +106,18 @@ def main(benchmark: Benchmark) -> int:
 
 def _row(benchmark: Benchmark, case: Case, gradient: bool, title: str) -> tuple[str, bool]:
     """The line of a case, and whether all values agree."""
-    names = (*benchmark.ours, *benchmark.peers)
+    names = (*benchmark.ours, *benchmark.peers, *benchmark.bounds)
     results = {name: _measure(benchmark, name, case, gradient) for name in names}
     reference = results[benchmark.ours[0]].get("value", np.nan)
     cells, peers = [], []
     agree = True
     for name, result in results.items():
         if "skipped" in result:
-            cells.append("-")
             print(f"  {name}, {case}, {title}: {result['skipped']}", file=sys.stderr)
+        if name in benchmark.bounds:
+            continue
+        if "skipped" in result:
+            cells.append("-")
             continue
         cells.append(f"{1e3 * result['seconds']:.3g} ({result['first']:.2g}; {result['memory']:.0f})")
         if not abs(result["value"] - reference) <= benchmark.tolerance * abs(reference):
@@ -120,7 +127,12 @@ def _row(benchmark: Benchmark, case: Case, gradient: bool, title: str) -> tuple[
             peers.append(result["seconds"])
     own = [results[name]["seconds"] for name in benchmark.best_of if "seconds" in results[name]]
     ratio = f"{min(peers) / min(own):.1f}" if peers and own else "-"
-    return f"| {benchmark.describe(case)} | " + " | ".join(cells) + f" | {ratio} |", agree
+    cells.append(ratio)
+    for name in benchmark.bounds:
+        seconds = results[name].get("seconds")
+        cells.append("-" if seconds is None else f"{1e3 * seconds:.3g}")
+        cells.append(f"{min(own) / seconds:.2f}" if seconds is not None and own else "-")
+    return f"| {benchmark.describe(case)} | " + " | ".join(cells) + " |", agree
 
 
 def _measure(benchmark: Benchmark, name: str, case: Case, gradient: bool) -> dict[str, Any]:
