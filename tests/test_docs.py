@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_api_page_names_exactly_the_public_names():
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?:auto\w+:: |`)dynplat\.(\w+)(?=\s|`)", page))
-    rooms = {"arrays", "comparison", "errors", "inference", "model", "posterior", "process"}
+    rooms = {"arrays", "comparison", "errors", "inference", "model", "posterior", "process", "scan"}
     assert named - rooms == set(dynplat.__all__)
 
 
