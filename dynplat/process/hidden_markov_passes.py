@@ -8,6 +8,7 @@ device and derivative; and a compiled one for arrays on the CPU. Paths are follo
 from __future__ import annotations
 
 import sys
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from dynplat.arrays import (
 from dynplat.process.chain_layout import grouped, time_first, time_last
 from dynplat.process.emissions import draw_index, index_type
 from dynplat.scan import choose_driver, fold, prefix, tree
+from dynplat.scan.drivers import runs_triton
 from dynplat.semigroup.log_matrix import (
     LogStep,
     act_max,
@@ -100,9 +102,28 @@ def _on_host(chain: Chain, lead: tuple[int, ...]) -> list[np.ndarray]:
 
 def log_prob_steps(chain: Chain, driver: str) -> Array:
     """Terms log p(y_t | y_<t), (..., time)."""
+    if _runs_triton(driver, chain):
+        return _triton_log_prob(chain)
     if not runs_compiled(driver, chain):
         return compiled(_generic_log_prob, chain.log_density, "driver")(chain, driver=driver)
     return compiled(_compiled_log_prob, chain.log_density)(chain)
+
+
+def _runs_triton(driver: str, chain: Chain) -> bool:
+    """Whether the kernel for a GPU serves: there, where it is expected to pay."""
+    if not runs_triton(driver, chain.log_density):
+        return False
+    from dynplat.scan.kernels.hidden_markov_triton import pays
+
+    return pays(prod(lead_shape(chain)), int(chain.log_initial.shape[-1]))
+
+
+def _triton_log_prob(chain: Chain) -> Array:
+    from dynplat.scan.kernels import hidden_markov_triton
+
+    lead = lead_shape(chain)
+    steps = hidden_markov_triton.log_prob_steps(*_grouped(chain, lead), twin=_twin)
+    return steps.reshape((*lead, steps.shape[-1]))
 
 
 def _generic_log_prob(chain: Chain, *, driver: str) -> Array:
