@@ -40,6 +40,14 @@ def compiled(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Like `compiled`, written out wherever it is called.
+
+    A call passes ten numbers for each array, which costs more than what small functions of small matrices do.
+    """
+    return njit(inline="always", **_OPTIONS)(function)
+
+
 def handler(function: Callable[[int], int]) -> CFunc:
     """Compile a function of a call frame (see `frame`) for XLA."""
     callback = CFunc(function, (HANDLER.args, HANDLER.return_type), {}, {})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.compiling import compiled, inlined
 from dynplat.scan.kernels.kalman_forward import SETTLED
-from dynplat.scan.kernels.small import closed_loop, congruence, multiply, of, square, symmetrise
+from dynplat.scan.kernels.small import closed_loop, congruence, of, square, symmetrise
+from dynplat.scan.kernels.vector import add_to, combine, combine_transposed, fill, padded
 
 
 @compiled
@@ -48,76 +49,62 @@ def _backward_group(
     adjoint = np.zeros((n, M), real)  # lambda
     moved = np.empty((n, M), real)
     ybar = np.empty((p, M), real)
-    Lambda = np.zeros((n, n), real)
-    V = np.empty((n, n), real)
-    E = np.zeros((p, n), real)  # sum over members of u lambda^T
-    U = np.zeros((p, p), real)  # sum over members of g u u^T
-    C = np.empty((p, n), real)
-    X = np.empty((p, n), real)
-    Z = np.empty((p, p), real)
-    sum_E = np.zeros((p, n), real)
-    sum_U = np.zeros((p, p), real)
+    # Padded for `vector`: what is never written stays zero.
+    n2, n4, p2 = padded(n, 2), padded(n, 4), padded(p, 2)
+    zeros = np.zeros((max(n2, p2), n4), real)
+    Fp, Pp = np.zeros((n2, n4), real), np.zeros((n2, n4), real)
+    Hp, Kp, Sp = np.zeros((p2, n4), real), np.zeros((p2, n4), real), np.zeros((p2, p2), real)
+    Lambda = np.zeros((n2, n4), real)
+    V = np.zeros((n2, n4), real)
+    E = np.zeros((p2, n4), real)  # sum over members of u lambda^T
+    U = np.zeros((p2, p2), real)  # sum over members of g u u^T
+    C = np.zeros((p2, n4), real)
+    X = np.zeros((p2, n4), real)
+    Z = np.zeros((p2, p2), real)
+    sum_E = np.zeros((p2, n4), real)
+    sum_U = np.zeros((p2, p2), real)
     sum_g = real.type(0.0)
-    sum_Lambda = np.zeros((n, n), real)
-    source = np.empty((n, n), real)
+    sum_Lambda = np.zeros((n2, n4), real)
+    source = np.zeros((n2, n4), real)
     # Rows after `horizon` reach the first steady row by less than rounding: only their sums count.
     horizon = T
     if settled < T and want_matrices:
         horizon = settled + _memory(F[gF, 0], H[gH, 0], gains[g, settled], covs[g, settled], T - settled)
+    loaded = -1
     for t in range(T - 1, -1, -1):
         at = min(t, settled)
         tF, tH = of(t, F.shape[1]), of(t, H.shape[1])
+        if t == T - 1 or F.shape[1] > 1:
+            fill(F, gF, tF, Fp)
+        if t == T - 1 or H.shape[1] > 1:
+            fill(H, gH, tH, Hp)
+        if at != loaded:
+            fill(gains, g, at, Kp)
+            fill(factors, g, at, Sp)
+            loaded = at
         # Means: ybar, the sources of the matrices, lambda^-. Nothing comes from a member that has ended.
+        total = real.type(0.0)
         for s in range(M):
             source_of[s] = cotangent[g, t, s] if t < lengths[gl, of(s, lengths.shape[1])] else real.type(0.0)
-        for a in range(p):
-            for s in range(M):
-                ybar[a, s] = -source_of[s] * weights[g, t, a, s]
-            for i in range(n):
-                f = gains[g, at, a, i]
-                for s in range(M):
-                    ybar[a, s] += f * adjoint[i, s]
-        total = real.type(0.0)
+            total += source_of[s]
+        if M == 1:
+            _lead_back_one(source_of, weights, g, t, Kp, Hp, adjoint, ybar, want_matrices, E, U)
+        else:
+            _lead_back_many(source_of, weights, g, t, Kp, Hp, adjoint, ybar, want_matrices, E, U)
         within = settled < t and horizon < T
-        if want_matrices:
-            for s in range(M):
-                total += source_of[s]
-            for a in range(p):
-                for i in range(n):
-                    f = real.type(0.0)
-                    for s in range(M):
-                        f += weights[g, t, a, s] * adjoint[i, s]
-                    E[a, i] = f
-                for b in range(a + 1):
-                    f = real.type(0.0)
-                    for s in range(M):
-                        f += source_of[s] * weights[g, t, a, s] * weights[g, t, b, s]
-                    U[a, b] = f
-                    U[b, a] = f
         if want_H:
-            tdH = of(t, dH.shape[1])
-            for a in range(p):
-                for i in range(n):
-                    f = real.type(0.0)
-                    for s in range(M):
-                        f += ybar[a, s] * means[g, t, i, s]
-                    dH[hH, tdH, a, i] -= f
+            _subtract_outer(ybar, means, g, t, dH, hH, of(t, dH.shape[1]))
         if want_y:
             for a in range(p):
                 for s in range(M):
                     dy[hy, t, a, s] += ybar[a, s]
-        for a in range(p):
-            for i in range(n):
-                h = H[gH, tH, a, i]
-                for s in range(M):
-                    adjoint[i, s] -= h * ybar[a, s]
         if want_c and t > 0:
             tdc = of(t, dc.shape[1])
             for i in range(n):
                 for s in range(M):
                     dc[hc, tdc, i, of(s, dc.shape[3])] += adjoint[i, s]
         # Matrices: Lambda^- and the gradients of H and R.
-        if within:
+        if within and want_matrices:
             sum_g += total
             for a in range(p):
                 for i in range(n):
@@ -125,10 +112,14 @@ def _backward_group(
                 for b in range(p):
                     sum_U[a, b] += U[a, b]
         if want_matrices and t <= horizon:
-            _sources(Lambda, gains[g, at], factors[g, at], E, U, total, C, Z)
+            _sources(zeros, n, p, Lambda, Kp, Sp, E, U, total, C, Z)
             if not within:
-                _add_observation(gains[g, at], covs[g, at], E, C, Z, total, want_H, want_R, dH, hH, dR, hR, t)
-            _before_update(Lambda, H[gH, tH], E, C, Z, X)
+                if want_H:
+                    fill(covs, g, at, Pp)
+                    _add_to_H(n, p, Kp, Pp, E, C, total, X, dH, hH, of(t, dH.shape[1]))
+                if want_R:
+                    add_to(Z, dR, hR, of(t, dR.shape[1]))
+            _before_update(n, p, Lambda, Hp, E, C, Z, X)
         if t == 0:
             break
         # Predict: the gradients of F, Q and the adjoints of the row before.
@@ -136,34 +127,61 @@ def _backward_group(
             tdF = of(t, dF.shape[1])
             for i in range(n):
                 for k in range(n):
-                    f = real.type(0.0)
-                    for s in range(M):
+                    f = adjoint[i, 0] * means[g, t - 1, k, 0]
+                    for s in range(1, M):
                         f += adjoint[i, s] * means[g, t - 1, k, s]
                     dF[hF, tdF, i, k] += f
-        for i in range(n):
-            for s in range(M):
-                moved[i, s] = 0.0
-        for k in range(n):
+        if M == 1:
             for i in range(n):
-                f = F[gF, tF, k, i]
+                f = real.type(0.0)
+                for k in range(n):
+                    f += Fp[k, i] * adjoint[k, 0]
+                moved[i, 0] = f
+            for i in range(n):
+                adjoint[i, 0] = moved[i, 0]
+        else:
+            for i in range(n):
                 for s in range(M):
-                    moved[i, s] += f * adjoint[k, s]
-        adjoint[:, :] = moved
+                    moved[i, s] = 0.0
+            for k in range(n):
+                for i in range(n):
+                    f = Fp[k, i]
+                    for s in range(M):
+                        moved[i, s] += f * adjoint[k, s]
+            for i in range(n):
+                for s in range(M):
+                    adjoint[i, s] = moved[i, s]
         if want_matrices and t <= horizon:
-            if not within:
-                _add_prediction(F[gF, tF], covs[g, min(t - 1, settled)], Lambda, V, want_F, want_Q, dF, hF, dQ, hQ, t)
-            elif t == settled + 1:
+            if within and t == settled + 1:
                 # All rows after the settled one at once (see the module).
-                K, S, P = gains[g, settled], factors[g, settled], covs[g, settled]
-                _solve_sum(F[gF, 0], H[gH, 0], K, S, Lambda, sum_E, sum_U, sum_g, C, X, Z, source, sum_Lambda)
+                _solve_sum(zeros, n, p, Fp, Hp, Kp, Sp, Lambda, sum_E, sum_U, sum_g, C, X, Z, V, source, sum_Lambda)
                 for i in range(n):
                     for j in range(n):
                         source[i, j] = sum_Lambda[i, j] - Lambda[i, j]
-                _pull_back(F[gF, 0], source, V)
-                _sources(source, K, S, sum_E, sum_U, sum_g, C, Z)
-                _add_observation(K, P, sum_E, C, Z, sum_g, want_H, want_R, dH, hH, dR, hR, t)
-                _add_prediction(F[gF, 0], P, sum_Lambda, V, want_F, want_Q, dF, hF, dQ, hQ, t)
-            _pull_back(F[gF, tF], Lambda, V)
+                _pull_back(zeros, n, Fp, source, V)
+                _sources(zeros, n, p, source, Kp, Sp, sum_E, sum_U, sum_g, C, Z)
+                fill(covs, g, settled, Pp)
+                if want_H:
+                    _add_to_H(n, p, Kp, Pp, sum_E, C, sum_g, X, dH, hH, 0)
+                if want_R:
+                    add_to(Z, dR, hR, 0)
+                if want_Q:
+                    add_to(sum_Lambda, dQ, hQ, 0)
+                if want_F:
+                    combine(zeros, real.type(2.0), sum_Lambda, Fp, n, n, V)
+                    combine(zeros, real.type(1.0), V, Pp, n, n, source)
+                    add_to(source, dF, hF, 0)
+            if not within and want_Q:
+                add_to(Lambda, dQ, hQ, of(t, dQ.shape[1]))
+            if not within and want_F:
+                # V = Lambda F, which the way back to the row before needs too.
+                combine(zeros, real.type(1.0), Lambda, Fp, n, n, V)
+                fill(covs, g, min(t - 1, settled), Pp)
+                combine(zeros, real.type(2.0), V, Pp, n, n, source)
+                add_to(source, dF, hF, of(t, dF.shape[1]))
+                _finish_pull_back(zeros, n, Fp, Lambda, V)
+            else:
+                _pull_back(zeros, n, Fp, Lambda, V)
     if want_m0:
         for i in range(n):
             for s in range(M):
@@ -174,17 +192,77 @@ def _backward_group(
                 dP0[hP, i, j] += Lambda[i, j]
 
 
-@compiled
-def _sources(Lambda, Kt, inverse, E, U, total, C, Z):
-    """C = K^T Lambda and Z = K^T Lambda K - sym(K^T E^T) - (total S^{-1} - U) / 2, with S^{-1} from its factor."""
-    p, n = C.shape
+@inlined
+def _lead_back_one(source_of, weights, at_group, t, Kt, H, adjoint, ybar, want_matrices, E, U):
+    """Put ybar, E = u lambda^T and U = g u u^T, and lead lambda back through the update, for a single member."""
+    p, n = weights.shape[2], adjoint.shape[0]
+    g = source_of[0]
     for a in range(p):
-        for j in range(n):
-            C[a, j] = 0.0
-        for k in range(n):
-            f = Kt[a, k]
-            for j in range(n):
-                C[a, j] += f * Lambda[k, j]
+        u = weights[at_group, t, a, 0]
+        f = -g * u
+        for i in range(n):
+            f += Kt[a, i] * adjoint[i, 0]
+        ybar[a, 0] = f
+        if want_matrices:
+            for i in range(n):
+                E[a, i] = u * adjoint[i, 0]
+            for b in range(a + 1):
+                U[a, b] = g * u * weights[at_group, t, b, 0]
+                U[b, a] = U[a, b]
+    for i in range(n):
+        f = adjoint[i, 0]
+        for a in range(p):
+            f -= H[a, i] * ybar[a, 0]
+        adjoint[i, 0] = f
+
+
+@compiled
+def _lead_back_many(source_of, weights, at_group, t, Kt, H, adjoint, ybar, want_matrices, E, U):
+    """Like `_lead_back_one`, with E and U summed over the members, which the inner loops run over."""
+    p, M = weights.shape[2], weights.shape[3]
+    n = adjoint.shape[0]
+    for a in range(p):
+        for s in range(M):
+            ybar[a, s] = -source_of[s] * weights[at_group, t, a, s]
+        for i in range(n):
+            f = Kt[a, i]
+            for s in range(M):
+                ybar[a, s] += f * adjoint[i, s]
+    if want_matrices:
+        for a in range(p):
+            for i in range(n):
+                f = source_of[0] * 0
+                for s in range(M):
+                    f += weights[at_group, t, a, s] * adjoint[i, s]
+                E[a, i] = f
+            for b in range(a + 1):
+                f = source_of[0] * 0
+                for s in range(M):
+                    f += source_of[s] * weights[at_group, t, a, s] * weights[at_group, t, b, s]
+                U[a, b] = f
+                U[b, a] = f
+    for a in range(p):
+        for i in range(n):
+            h = H[a, i]
+            for s in range(M):
+                adjoint[i, s] -= h * ybar[a, s]
+
+
+@inlined
+def _subtract_outer(left, right, g, t, out, h, at):
+    """Subtract the sum over members of left right^T."""
+    for a in range(left.shape[0]):
+        for i in range(right.shape[2]):
+            f = left[a, 0] * right[g, t, i, 0]
+            for s in range(1, left.shape[1]):
+                f += left[a, s] * right[g, t, i, s]
+            out[h, at, a, i] -= f
+
+
+@inlined
+def _sources(zeros, n, p, Lambda, Kt, inverse, E, U, total, C, Z):
+    """C = K^T Lambda and Z = K^T Lambda K - sym(K^T E^T) - (total S^{-1} - U) / 2, with S^{-1} from its factor."""
+    combine(zeros, total * 0 + 1, Kt, Lambda, p, n, C)
     for a in range(p):
         for b in range(a + 1):
             precision = total * 0
@@ -192,83 +270,50 @@ def _sources(Lambda, Kt, inverse, E, U, total, C, Z):
                 precision += inverse[k, a] * inverse[k, b]
             f = -(total * precision - U[a, b]) / 2
             for k in range(n):
-                f += C[a, k] * Kt[b, k]
-                f -= (Kt[a, k] * E[b, k] + Kt[b, k] * E[a, k]) / 2
+                f += C[a, k] * Kt[b, k] - (Kt[a, k] * E[b, k] + Kt[b, k] * E[a, k]) / 2
             Z[a, b] = f
             Z[b, a] = f
 
 
 @compiled
-def _add_observation(Kt, P, E, C, Z, total, want_H, want_R, dH, hH, dR, hR, t):
-    """Add (E - 2 C) P - total K^T to the gradient of H and Z to that of R."""
-    p, n = C.shape
-    if want_H:
-        at = of(t, dH.shape[1])
-        for a in range(p):
-            for i in range(n):
-                f = -total * Kt[a, i]
-                for k in range(n):
-                    f += (E[a, k] - 2 * C[a, k]) * P[k, i]
-                dH[hH, at, a, i] += f
-    if want_R:
-        at = of(t, dR.shape[1])
-        for a in range(p):
-            for b in range(p):
-                dR[hR, at, a, b] += Z[a, b]
+def _add_to_H(n, p, Kt, P, E, C, total, X, dH, h, at):
+    """Add (E - 2 C) P - total K^T to the gradient of H; X is work space."""
+    for a in range(p):
+        for i in range(n):
+            X[a, i] = E[a, i] - 2 * C[a, i]
+    # By rows: C and E are needed again.
+    for a in range(p):
+        for i in range(n):
+            f = -total * Kt[a, i]
+            for k in range(n):
+                f += X[a, k] * P[k, i]
+            dH[h, at, a, i] += f
 
 
-@compiled
-def _before_update(Lambda, H, E, C, Z, X):
+@inlined
+def _before_update(n, p, Lambda, H, E, C, Z, X):
     """Replace Lambda by its value before the update: Lambda + sym(X^T H), X = E - 2 C + Z H."""
-    p, n = X.shape
+    half = Z[0, 0] * 0 + 0.5
     for a in range(p):
         for j in range(n):
             X[a, j] = (E[a, j] - 2 * C[a, j]) / 2
-        for b in range(p):
-            f = Z[a, b] / 2
-            for j in range(n):
-                X[a, j] += f * H[b, j]
-    for a in range(p):
-        for i in range(n):
-            f = X[a, i]
-            h = H[a, i]
-            for j in range(n):
-                Lambda[i, j] += f * H[a, j] + h * X[a, j]
+    combine(X, half, Z, H, p, p, X)
+    combine_transposed(Lambda, half * 2, X, H, n, p, Lambda)
+    combine_transposed(Lambda, half * 2, H, X, n, p, Lambda)
 
 
-@compiled
-def _pull_back(F, Lambda, V):
-    """Replace Lambda by F^T Lambda F, made symmetric: the recursion does not damp an antisymmetric error."""
-    n = V.shape[0]
-    multiply(Lambda, F, V)
-    for i in range(n):
-        for j in range(n):
-            Lambda[i, j] = 0.0
-    for k in range(n):
-        for i in range(n):
-            f = F[k, i]
-            for j in range(n):
-                Lambda[i, j] += f * V[k, j]
+@inlined
+def _pull_back(zeros, n, F, Lambda, V):
+    """Replace Lambda by F^T Lambda F."""
+    combine(zeros, F[0, 0] * 0 + 1, Lambda, F, n, n, V)
+    _finish_pull_back(zeros, n, F, Lambda, V)
+
+
+@inlined
+def _finish_pull_back(zeros, n, F, Lambda, V):
+    """Replace Lambda by F^T V, made symmetric: the recursion does not damp an antisymmetric error."""
+    combine_transposed(zeros, F[0, 0] * 0 + 1, F, V, n, n, Lambda)
     symmetrise(Lambda)
-
-
-@compiled
-def _add_prediction(F, P, Lambda, V, want_F, want_Q, dF, hF, dQ, hQ, t):
-    """Add 2 Lambda F P to the gradient of F and Lambda to that of Q."""
-    n = V.shape[0]
-    if want_Q:
-        at = of(t, dQ.shape[1])
-        for i in range(n):
-            for j in range(n):
-                dQ[hQ, at, i, j] += Lambda[i, j]
-    if want_F:
-        at = of(t, dF.shape[1])
-        multiply(Lambda, F, V)
-        for i in range(n):
-            for k in range(n):
-                f = 2 * V[i, k]
-                for j in range(n):
-                    dF[hF, at, i, j] += f * P[k, j]
 
 
 @compiled
@@ -296,9 +341,8 @@ def _memory(F, H, Kt, cov, rows):
 
 
 @compiled
-def _solve_sum(F, H, Kt, inverse, first, E, U, total, C, X, Z, source, out):
+def _solve_sum(zeros, n, p, F, H, Kt, inverse, first, E, U, total, C, X, Z, V, source, out):
     """Solve out = A^T F^T (out - first) F A + sources of E, U, total, by doubling."""
-    n = F.shape[0]
     turned = np.empty((n, n), F.dtype)
     moved = np.empty((n, n), F.dtype)
     work = np.empty((n, n), F.dtype)
@@ -306,15 +350,16 @@ def _solve_sum(F, H, Kt, inverse, first, E, U, total, C, X, Z, source, out):
     for i in range(n):
         for j in range(n):
             source[i, j] = -first[i, j]
-    _pull_back(F, source, work)
-    _sources(source, Kt, inverse, E, U, total, C, Z)
-    _before_update(source, H, E, C, Z, X)
-    out[:, :] = source
-    # The pull-back through a row is (F A)^T . F A; the transpose of F A is what `congruence` takes.
+    _pull_back(zeros, n, F, source, V)
+    _sources(zeros, n, p, source, Kt, inverse, E, U, total, C, Z)
+    _before_update(n, p, source, H, E, C, Z, X)
+    total_of = np.empty((n, n), F.dtype)
     for i in range(n):
         for j in range(n):
+            total_of[i, j] = source[i, j]
+            # The pull-back through a row is (F A)^T . F A; the transpose of F A is what `congruence` takes.
             turned[j, i] = F[i, j]
-    for a in range(H.shape[0]):
+    for a in range(p):
         for i in range(n):
             s = F[0, 0] * 0
             for k in range(n):
@@ -322,14 +367,17 @@ def _solve_sum(F, H, Kt, inverse, first, E, U, total, C, X, Z, source, out):
             for j in range(n):
                 turned[j, i] -= s * H[a, j]
     for _ in range(64):
-        congruence(turned, out, moved, work)
+        congruence(turned, total_of, moved, work)
         largest = F[0, 0] * 0
         change = F[0, 0] * 0
         for i in range(n):
             for j in range(n):
-                out[i, j] += moved[i, j]
-                largest = max(largest, abs(out[i, j]))
+                total_of[i, j] += moved[i, j]
+                largest = max(largest, abs(total_of[i, j]))
                 change = max(change, abs(moved[i, j]))
         if not (change > np.finfo(F.dtype).eps * largest / 16):
             break
         square(turned, work)
+    for i in range(n):
+        for j in range(n):
+            out[i, j] = total_of[i, j]

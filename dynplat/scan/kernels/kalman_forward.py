@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled
-from dynplat.scan.kernels.small import closed_loop, congruence, multiply, of, root, square, symmetrise
+from dynplat.scan.kernels.small import closed_loop, congruence, of, root, square, symmetrise
+from dynplat.scan.kernels.vector import combine, combine_transposed, padded
 
 #: Columns of `status`: the row from which the covariances stand still (T where they never do), and what happened.
 SETTLED, OUTCOME = 0, 1
@@ -57,6 +58,7 @@ def _forward_group(
     shortest = T
     for s in range(lengths.shape[1]):
         shortest = min(shortest, lengths[gl, s])
+    changes = H.shape[1] > 1 or R.shape[1] > 1 or mask.shape[1] > 1
     still = (
         options[0, 0] == 1
         and not careful
@@ -66,17 +68,25 @@ def _forward_group(
         and R.shape[1] == 1
         and mask.shape[1] == 1
     )
-    FP = np.empty((n, n), real)
-    predicted = np.empty((n, n), real)
-    new = np.empty((n, n), real)
-    before = np.empty((n, n), real)
-    Ho = np.empty((p, n), real)
-    HP = np.empty((p, n), real)
-    Kt = np.empty((p, n), real)
-    W = np.empty((p, n), real)
-    L = np.empty((p, p), real)
-    inverse = np.empty((p, p), real)
-    Ro = np.empty((p, p), real)
+    # Padded for `vector`: what is never written stays zero.
+    n2, n4, p2 = padded(n, 2), padded(n, 4), padded(p, 2)
+    one, minus = real.type(1.0), real.type(-1.0)
+    zeros = np.zeros((max(n2, p2), n4), real)
+    Fp = np.zeros((n2, n4), real)
+    Ft = np.zeros((n2, n4), real)
+    Qs = np.zeros((n2, n4), real)
+    FP = np.zeros((n2, n4), real)
+    predicted = np.zeros((n2, n4), real)
+    new = np.zeros((n2, n4), real)
+    before = np.zeros((n2, n4), real)
+    Ho = np.zeros((p2, n4), real)
+    HP = np.zeros((p2, n4), real)
+    Kt = np.zeros((p2, n4), real)
+    W = np.zeros((p2, n4), real)
+    L = np.zeros((p2, p2), real)
+    inverse = np.zeros((p2, p2), real)
+    Ro = np.zeros((p2, p2), real)
+    work = np.empty((n, n), real)
     seen = np.empty(p, np.int64)
     mean = np.empty((n, M), real)
     v = np.empty((p, M), real)
@@ -115,16 +125,23 @@ def _forward_group(
                     for i in range(n):
                         noise[i, i] = eps * abs(predicted[i, i])
             else:
-                multiply(F[gF, tF], before, FP)
+                if t == 1 or F.shape[1] > 1:
+                    for i in range(n):
+                        for j in range(n):
+                            Fp[i, j] = F[gF, tF, i, j]
+                            Ft[j, i] = F[gF, tF, i, j]
+                if t == 1 or Q.shape[1] > 1:
+                    for i in range(n):
+                        for j in range(i + 1):
+                            Qs[i, j] = real.type(0.5) * (Q[gQ, tQ, i, j] + Q[gQ, tQ, j, i])
+                            Qs[j, i] = Qs[i, j]
+                combine(zeros, one, Fp, before, n, n, FP)
+                combine(Qs, one, FP, Ft, n, n, predicted)
                 for i in range(n):
-                    for j in range(i + 1):
-                        s = real.type(0.5) * (Q[gQ, tQ, i, j] + Q[gQ, tQ, j, i])
-                        for k in range(n):
-                            s += FP[i, k] * F[gF, tF, j, k]
-                        predicted[i, j] = s
-                        predicted[j, i] = s
+                    for j in range(i):
+                        predicted[j, i] = predicted[i, j]
                 if careful:
-                    congruence(F[gF, tF], noise, noise_next, FP)
+                    congruence(F[gF, tF], noise, noise_next, work)
                     for i in range(n):
                         deviation[i] = root(before[i, i])
                     for i in range(n):
@@ -134,18 +151,20 @@ def _forward_group(
                         noise_next[i, i] += eps * reach * reach
                     noise[:, :] = noise_next
             # The observed rows, the innovation covariance and its factor.
-            for a in range(q):
-                for j in range(n):
-                    Ho[a, j] = H[gH, tH, seen[a], j]
-                    HP[a, j] = 0.0
-                for b in range(a + 1):
-                    Ro[a, b] = real.type(0.5) * (R[gR, tR, seen[a], seen[b]] + R[gR, tR, seen[b], seen[a]])
-                    Ro[b, a] = Ro[a, b]
-            for a in range(q):
-                for k in range(n):
-                    h = Ho[a, k]
+            if changes or t == 0:
+                for a in range(q):
                     for j in range(n):
-                        HP[a, j] += h * predicted[k, j]
+                        Ho[a, j] = H[gH, tH, seen[a], j]
+                    for b in range(a + 1):
+                        Ro[a, b] = real.type(0.5) * (R[gR, tR, seen[a], seen[b]] + R[gR, tR, seen[b], seen[a]])
+                        Ro[b, a] = Ro[a, b]
+                if q < p2:
+                    for j in range(n):
+                        Ho[q, j] = 0.0
+                    for b in range(q):
+                        Ro[q, b] = 0.0
+                        inverse[q, b] = 0.0
+            combine(zeros, one, Ho, predicted, q, n, HP)
             for a in range(q):
                 for b in range(a + 1):
                     s = Ro[a, b]
@@ -199,47 +218,18 @@ def _forward_group(
                     if not careful:
                         return False
                     singular = True
-            # Gain and Joseph's form.
-            for a in range(q):
-                for j in range(n):
-                    W[a, j] = inverse[a, a] * HP[a, j]
-                for b in range(a):
-                    s = inverse[a, b]
-                    for j in range(n):
-                        W[a, j] += s * HP[b, j]
-            for a in range(q):
-                for j in range(n):
-                    Kt[a, j] = 0.0
-                for b in range(a, q):
-                    s = inverse[b, a]
-                    for j in range(n):
-                        Kt[a, j] += s * W[b, j]
-            for i in range(n):
-                for j in range(n):
-                    new[i, j] = predicted[i, j]
-            for a in range(q):
-                for i in range(n):
-                    s = Kt[a, i]
-                    for j in range(n):
-                        new[i, j] -= s * HP[a, j]
-            for a in range(q):
-                for i in range(n):
-                    s = real.type(0.0)
-                    for b in range(q):
-                        s -= Kt[b, i] * Ro[b, a]
-                    for k in range(n):
-                        s += new[i, k] * Ho[a, k]
-                    W[a, i] = s
-            for a in range(q):
-                for i in range(n):
-                    s = W[a, i]
-                    for j in range(n):
-                        new[i, j] -= s * Kt[a, j]
+            # Gain and Joseph's form, whose left half (I - K H) P stands transposed in `new`.
+            combine(zeros, one, inverse, HP, q, q, W)
+            combine_transposed(zeros, one, inverse, W, q, q, Kt)
+            combine_transposed(predicted, minus, HP, Kt, n, q, new)
+            combine(zeros, minus, Ro, Kt, q, q, W)
+            combine(W, one, Ho, new, q, n, W)
+            combine_transposed(new, minus, Kt, W, n, q, new)
             if careful and q > 0:
-                _update_noise(eps, q, Ho, Kt, deviation, noise, noise_next, FP)
+                _update_noise(eps, q, Ho, Kt, deviation, noise, noise_next, work)
             symmetrise(new)
             if still and t > 0:
-                quiet = quiet + 1 if _stands_still(new, before, eps) else 0
+                quiet = quiet + 1 if _stands_still(n, new, before, eps) else 0
                 if quiet == 3:
                     if _rounding_stays_small(F[gF, 0], Ho, Kt, q, new, eps):
                         settled = t
@@ -259,7 +249,50 @@ def _forward_group(
                     gains[g, at, seen[a], j] = Kt[a, j]
                 for b in range(a + 1):
                     factors[g, at, seen[a], seen[b]] = inverse[a, b]
-        # Means of all members.
+        # Means.
+        constant = -log_det - half_log_two_pi * q
+        if singular:
+            constant = real.type(np.nan)
+            outcome = SINGULAR
+        if M == 1:
+            if t == 0:
+                for i in range(n):
+                    mean[i, 0] = m0[gm, i, 0]
+            else:
+                tF, tc = of(t, F.shape[1]), of(t, c.shape[1])
+                for i in range(n):
+                    x = c[gc, tc, i, 0]
+                    for k in range(n):
+                        x += F[gF, tF, i, k] * means[g, mean_last, k, 0]
+                    mean[i, 0] = x
+            ended = t >= shortest
+            for a in range(q):
+                x = y[gy, t, seen[a], 0]
+                for k in range(n):
+                    x -= Ho[a, k] * mean[k, 0]
+                v[a, 0] = real.type(0.0) if ended else x
+            total = constant
+            for a in range(q):
+                x = real.type(0.0)
+                for b in range(a + 1):
+                    x += inverse[a, b] * v[b, 0]
+                w[a, 0] = x
+                total -= real.type(0.5) * x * x
+            log_prob[g, t, 0] = real.type(0.0) if ended else total
+            for a in range(p):
+                weights[g, mean_at, a, 0] = 0.0
+            for a in range(q):
+                x = real.type(0.0)
+                for b in range(a, q):
+                    x += inverse[b, a] * w[b, 0]
+                weights[g, mean_at, seen[a], 0] = x
+            for i in range(n):
+                x = mean[i, 0]
+                for a in range(q):
+                    x += Kt[a, i] * v[a, 0]
+                means[g, mean_at, i, 0] = x
+            continue
+        # Those of many members: their loops are the inner ones.
         if t == 0:
             for i in range(n):
                 for s in range(M):
@@ -289,10 +322,6 @@ def _forward_group(
                 if t >= lengths[gl, of(s, lengths.shape[1])]:
                     for a in range(q):
                         v[a, s] = 0.0
-        constant = -log_det - half_log_two_pi * q
-        if singular:
-            constant = real.type(np.nan)
-            outcome = SINGULAR
         for s in range(M):
             log_prob[g, t, s] = constant
         for a in range(q):
@@ -356,9 +385,8 @@ def _update_noise(eps, q, Ho, Kt, deviation, noise, noise_next, work):
 
 
 @compiled
-def _stands_still(new, old, eps):
+def _stands_still(n, new, old, eps):
     """Whether a covariance changed by less than four roundings, entry by entry on the scale of its deviations."""
-    n = new.shape[0]
     bound = 16 * eps * eps
     for i in range(n):
         change = new[i, i] - old[i, i]
