@@ -42,8 +42,7 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: 
     return builder.bitcast(builder.gep(matrix.data, [offset]), vector.as_pointer())
 
 
-@intrinsic
-def load(_typing: Any, array: Any, row: Any, column: Any) -> Any:
+def _load(_typing: Any, array: Any, row: Any, column: Any) -> Any:
     """Four entries of a row of a contiguous matrix."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -54,8 +53,7 @@ def load(_typing: Any, array: Any, row: Any, column: Any) -> Any:
     return _Vector(array.dtype)(array, types.intp, types.intp), codegen
 
 
-@intrinsic
-def store(_typing: Any, array: Any, row: Any, column: Any, vector: Any) -> Any:
+def _store(_typing: Any, array: Any, row: Any, column: Any, vector: Any) -> Any:
     """Put a vector into four entries of a row of a contiguous matrix."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -66,8 +64,7 @@ def store(_typing: Any, array: Any, row: Any, column: Any, vector: Any) -> Any:
     return types.void(array, types.intp, types.intp, vector), codegen
 
 
-@intrinsic
-def add_multiple(_typing: Any, total: Any, factor: Any, vector: Any) -> Any:
+def _add_multiple(_typing: Any, total: Any, factor: Any, vector: Any) -> Any:
     """Return total + factor * vector, for a number `factor`."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -80,6 +77,12 @@ def add_multiple(_typing: Any, total: Any, factor: Any, vector: Any) -> Any:
         return builder.fadd(total, builder.fmul(factors, vector, flags=("contract",)), flags=("contract",))
 
     return total(total, total.real, vector), codegen
+
+
+# To a type checker an intrinsic still takes the typing context first.
+load: Any = intrinsic(_load)
+store: Any = intrinsic(_store)
+add_multiple: Any = intrinsic(_add_multiple)
 
 
 @compiled
