@@ -2,7 +2,8 @@
 
 What it costs is memory traffic, so every row of every array is read or written once. Loops over channels compile to
 packed instructions; those of the adjoint run downwards, as time does there: hardware that fetches memory ahead follows
-one direction.
+one direction. It does not see the next part of a row coming where a call has only some of the channels: there the
+adjoint asks for memory a row ahead.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled
 from dynplat.scan.kernels.pages import use_large_pages
+from dynplat.scan.kernels.prefetch import fetch
 from dynplat.scan.kernels.small import of
 
 #: Places in `settings`: time runs from the last row to the first; gradients in torch's convention for complex numbers.
@@ -58,6 +60,7 @@ def backward(
     sum_b = d_offsets.shape[0] != G or d_offsets.shape[1] != T
     still_a, still_b = d_multipliers.shape[1] != T, d_offsets.shape[1] != T
     own = want_a and want_b and not sum_a and not sum_b
+    apart = stop - start < states.shape[2]
     if want_a and sum_a:
         d_multipliers[:, :, start:stop] = 0
     if want_b and sum_b:
@@ -78,6 +81,15 @@ def backward(
             if step > 0:
                 before = states[g, t + 1 if reverse else t - 1, start:stop]
             seen = cotangent[g, t, start:stop]
+            if apart and step > 1:
+                earlier = t + 1 if reverse else t - 1
+                fetch(cotangent[g, earlier, start:stop])
+                fetch(states[g, earlier + 1 if reverse else earlier - 1, start:stop])
+                fetch(multipliers[ga, of(earlier, multipliers.shape[1]), start:stop])
+                if want_a and not still_a:
+                    fetch(d_multipliers[ga, earlier, start:stop])
+                if want_b and not still_b:
+                    fetch(d_offsets[gb, earlier, start:stop])
             if own:
                 _all(
                     a, before, seen, carried, d_multipliers[ga, t, start:stop], d_offsets[gb, t, start:stop], conjugate

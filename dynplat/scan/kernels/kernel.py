@@ -175,6 +175,8 @@ def available_threads() -> int:
 _SMALL = 20_000
 #: Fewest entries of an axis of lanes that are worth a thread: some lines of a cache.
 _NARROW = 32
+#: What a part of the lanes takes longer than so much of whole rows, because memory is fetched in pieces.
+_IN_PIECES = 1.6
 
 
 def in_parts(
@@ -209,7 +211,7 @@ def in_parts(
         start, stop = (int(bound) for bound in arrays[lanes][0])
         ranges = min(threads, (stop - start) // _NARROW)
         # The last of the parts to end decides: it has ceil(groups / parts) of the groups.
-        if ranges * -(-groups // parts) > groups:
+        if ranges * -(-groups // parts) > _IN_PIECES * groups:
             bounds = np.linspace(start, stop, ranges + 1).astype(arrays[lanes].dtype)
             shares = [np.array([pair]) for pair in pairwise(bounds)]
             before, after = arrays[:lanes], arrays[lanes + 1 :]
