@@ -31,10 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from dynplat.scan.kernels.compiling import compiled, handler
+from dynplat.scan.kernels.compiling import compiled, handler, inlined
 from dynplat.scan.kernels.frame import answers_metadata, arguments, results
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
-from dynplat.scan.kernels.small import multiply, of
+from dynplat.scan.kernels.small import of
+from dynplat.scan.kernels.vector import add_multiple, combine, load, padded, scaled, store
 
 
 @compiled
@@ -42,28 +43,36 @@ def forward(powers, moments, integrals, argument, step, count, F, Q, G):
     """Discretise all gaps of all groups; `integrals` of no terms asks for no G, whose axis of gaps is then empty."""
     n = F.shape[3]
     real = F.dtype
-    work = np.empty((n, n), real)
-    moved = np.empty((n, n), real)
-    without = np.empty((n, n), real)
+    n2, n4 = padded(n, 2), padded(n, 4)
+    P, M, J = _table(powers, n2, n4), _table(moments, n2, n4), _table(integrals, n2, n4)
+    E, R, S = np.zeros((n2, n4), real), np.zeros((n2, n4), real), np.zeros((n2, n4), real)
+    turned, work, moved = np.zeros((n2, n4), real), np.zeros((n2, n4), real), np.zeros((n2, n4), real)
     integral = integrals.shape[1] > 0
     for g in range(F.shape[0]):
-        gp, gm, gi = of(g, powers.shape[0]), of(g, moments.shape[0]), of(g, integrals.shape[0])
+        if g == 0 or powers.shape[0] > 1:
+            _fill_table(powers, of(g, powers.shape[0]), P)
+        if g == 0 or moments.shape[0] > 1:
+            _fill_table(moments, of(g, moments.shape[0]), M)
+        if g == 0 or integrals.shape[0] > 1:
+            _fill_table(integrals, of(g, integrals.shape[0]), J)
         ga, gs, gc = of(g, argument.shape[0]), of(g, step.shape[0]), of(g, count.shape[0])
         for t in range(F.shape[1]):
             alpha, delta = argument[ga, t], step[gs, t]
-            E, R = F[g, t], Q[g, t]
-            J = G[g, t] if integral else without
-            _polynomial(powers[gp], alpha, alpha, E)
-            _polynomial(moments[gm], alpha, delta, R)
+            _polynomial(P, alpha, alpha, E)
+            _polynomial(M, alpha, delta, R)
             if integral:
-                _polynomial(integrals[gi], alpha, delta, J)
+                _polynomial(J, alpha, delta, S)
             for _ in range(count[gc, t]):
-                _double(E, R, J, integral, work, moved)
+                _double(n, E, R, S, integral, turned, work, moved)
             for i in range(n):
-                E[i, i] += 1
-                for j in range(i):
-                    R[i, j] = (R[i, j] + R[j, i]) / 2
-                    R[j, i] = R[i, j]
+                for j in range(n):
+                    F[g, t, i, j] = E[i, j]
+                    Q[g, t, i, j] = (R[i, j] + R[j, i]) / 2
+                F[g, t, i, i] += 1
+            if integral:
+                for i in range(n):
+                    for j in range(n):
+                        G[g, t, i, j] = S[i, j]
 
 
 @compiled
@@ -82,96 +91,140 @@ def backward(
     for g in range(count.shape[0]):
         for t in range(count.shape[1]):
             most = max(most, count[g, t])
-    E = np.empty((most + 1, n, n), real)
-    R = np.empty((most + 1, n, n), real)
-    J = np.empty((most + 1, n, n), real)
-    barE = np.zeros((n, n), real)
-    barR = np.zeros((n, n), real)
-    barJ = np.zeros((n, n), real)
-    work = np.empty((n, n), real)
-    moved = np.empty((n, n), real)
-    turned = np.empty((n, n), real)
+    n2, n4 = padded(n, 2), padded(n, 4)
+    P, M, J = _table(powers, n2, n4), _table(moments, n2, n4), _table(integrals, n2, n4)
+    sumP, sumM, sumJ = _table(powers, n2, n4), _table(moments, n2, n4), _table(integrals, n2, n4)
+    # The states of a gap before each of its doublings.
+    kept = np.zeros((3, most + 1, n2, n4), real)
+    E, R, S = np.zeros((n2, n4), real), np.zeros((n2, n4), real), np.zeros((n2, n4), real)
+    barE, barR, barS = np.zeros((n2, n4), real), np.zeros((n2, n4), real), np.zeros((n2, n4), real)
+    turned, work, moved = np.zeros((n2, n4), real), np.zeros((n2, n4), real), np.zeros((n2, n4), real)
+    flipped = np.zeros((n2, n4), real)
     for g in range(F.shape[0]):
-        gp, gm, gi = of(g, powers.shape[0]), of(g, moments.shape[0]), of(g, integrals.shape[0])
+        if g == 0 or powers.shape[0] > 1:
+            _fill_table(powers, of(g, powers.shape[0]), P)
+        if g == 0 or moments.shape[0] > 1:
+            _fill_table(moments, of(g, moments.shape[0]), M)
+        if g == 0 or integrals.shape[0] > 1:
+            _fill_table(integrals, of(g, integrals.shape[0]), J)
+        sumP[:], sumM[:], sumJ[:] = 0.0, 0.0, 0.0
         ga, gs, gc = of(g, argument.shape[0]), of(g, step.shape[0]), of(g, count.shape[0])
         for t in range(F.shape[1]):
             alpha, delta = argument[ga, t], step[gs, t]
-            _polynomial(powers[gp], alpha, alpha, E[0])
-            _polynomial(moments[gm], alpha, delta, R[0])
+            _polynomial(P, alpha, alpha, E)
+            _polynomial(M, alpha, delta, R)
             if integral:
-                _polynomial(integrals[gi], alpha, delta, J[0])
-            for k in range(count[gc, t] - 1):
-                E[k + 1] = E[k]
-                R[k + 1] = R[k]
-                if integral:
-                    J[k + 1] = J[k]
-                _double(E[k + 1], R[k + 1], J[k + 1], integral, work, moved)
+                _polynomial(J, alpha, delta, S)
+            for k in range(count[gc, t]):
+                for i in range(n):
+                    for j in range(n):
+                        kept[0, k, i, j] = E[i, j]
+                        kept[1, k, i, j] = R[i, j]
+                        if integral:
+                            kept[2, k, i, j] = S[i, j]
+                _double(n, E, R, S, integral, turned, work, moved)
             for i in range(n):
                 for j in range(n):
                     barE[i, j] = dF[g, t, i, j]
                     barR[i, j] = (dQ[g, t, i, j] + dQ[g, t, j, i]) / 2
                     if integral:
-                        barJ[i, j] = dG[g, t, i, j]
+                        barS[i, j] = dG[g, t, i, j]
             for k in range(count[gc, t] - 1, -1, -1):
-                _pull_back(E[k], R[k], J[k], integral, barE, barR, barJ, work, moved, turned)
+                for i in range(n):
+                    for j in range(n):
+                        E[i, j] = kept[0, k, i, j]
+                        R[i, j] = kept[1, k, i, j]
+                        if integral:
+                            S[i, j] = kept[2, k, i, j]
+                _pull_back(n, E, R, S, integral, barE, barR, barS, turned, work, moved, flipped)
             if want_powers:
-                _add_terms(dpowers[of(g, dpowers.shape[0])], alpha, alpha, barE)
+                _add_terms(sumP, alpha, alpha, barE)
             if want_moments:
-                _add_terms(dmoments[of(g, dmoments.shape[0])], alpha, delta, barR)
+                _add_terms(sumM, alpha, delta, barR)
             if want_integrals and integral:
-                _add_terms(dintegrals[of(g, dintegrals.shape[0])], alpha, delta, barJ)
+                _add_terms(sumJ, alpha, delta, barS)
             if want_argument or want_step:
-                ofE, slopeE = _products(powers[gp], alpha, barE)
-                ofR, slopeR = _products(moments[gm], alpha, barR)
+                ofE, slopeE = _products(P, alpha, barE)
+                ofR, slopeR = _products(M, alpha, barR)
                 slope = ofE + alpha * slopeE + delta * slopeR
                 if integral:
-                    ofJ, slopeJ = _products(integrals[gi], alpha, barJ)
-                    slope += delta * slopeJ
-                    ofR += ofJ
+                    ofS, slopeS = _products(J, alpha, barS)
+                    slope += delta * slopeS
+                    ofR += ofS
                 if want_argument:
                     dargument[of(g, dargument.shape[0]), t] += slope
                 if want_step:
                     dstep[of(g, dstep.shape[0]), t] += ofR
+        if want_powers:
+            _add_table(sumP, dpowers, of(g, dpowers.shape[0]))
+        if want_moments:
+            _add_table(sumM, dmoments, of(g, dmoments.shape[0]))
+        if want_integrals and integral:
+            _add_table(sumJ, dintegrals, of(g, dintegrals.shape[0]))
 
 
 @compiled
-def _polynomial(terms, alpha, factor, out):
-    """Put factor * sum over k of alpha^k / (k + 1)! * terms[k] into `out`."""
-    K, n = terms.shape[0], terms.shape[1]
-    for i in range(n):
-        for j in range(n):
-            out[i, j] = 0.0
-    coefficient = factor
-    for k in range(K):
-        for i in range(n):
-            for j in range(n):
-                out[i, j] += coefficient * terms[k, i, j]
-        coefficient *= alpha / (k + 2)
+def _table(terms, n2, n4):
+    """Room for padded terms, one a row."""
+    return np.zeros((terms.shape[1], n2 * n4), terms.dtype)
 
 
 @compiled
-def _add_terms(terms, alpha, factor, bar):
+def _fill_table(terms, g, out):
+    n4 = padded(terms.shape[3], 4)
+    for k in range(terms.shape[1]):
+        for i in range(terms.shape[2]):
+            for j in range(terms.shape[3]):
+                out[k, i * n4 + j] = terms[g, k, i, j]
+
+
+@compiled
+def _add_table(table, out, g):
+    n4 = padded(out.shape[3], 4)
+    for k in range(out.shape[1]):
+        for i in range(out.shape[2]):
+            for j in range(out.shape[3]):
+                out[g, k, i, j] += table[k, i * n4 + j]
+
+
+@inlined
+def _polynomial(table, alpha, factor, out):
+    """Put factor * sum over k of alpha^k / (k + 1)! * table[k] into `out`."""
+    n4 = out.shape[1]
+    for i in range(out.shape[0]):
+        for j in range(0, n4, 4):
+            coefficient = factor
+            total = scaled(coefficient, load(table, 0, i * n4 + j))
+            for k in range(1, table.shape[0]):
+                coefficient *= alpha / (k + 1)
+                total = add_multiple(total, coefficient, load(table, k, i * n4 + j))
+            store(out, i, j, total)
+
+
+@inlined
+def _add_terms(table, alpha, factor, bar):
     """Add factor * alpha^k / (k + 1)! * bar to every term."""
-    K, n = terms.shape[0], terms.shape[1]
+    n4 = bar.shape[1]
     coefficient = factor
-    for k in range(K):
-        for i in range(n):
-            for j in range(n):
-                terms[k, i, j] += coefficient * bar[i, j]
+    for k in range(table.shape[0]):
+        for i in range(bar.shape[0]):
+            for j in range(0, n4, 4):
+                place = i * n4 + j
+                store(table, k, place, add_multiple(load(table, k, place), coefficient, load(bar, i, j)))
         coefficient *= alpha / (k + 2)
 
 
-@compiled
-def _products(terms, alpha, bar):
+@inlined
+def _products(table, alpha, bar):
     """Inner product of `bar` with the polynomial (without a factor), and its derivative with respect to alpha."""
-    K, n = terms.shape[0], terms.shape[1]
+    n4 = bar.shape[1]
     total, slope = alpha * 0, alpha * 0
     coefficient, before = alpha * 0 + 1, alpha * 0
-    for k in range(K):
+    for k in range(table.shape[0]):
         product = alpha * 0
-        for i in range(n):
-            for j in range(n):
-                product += terms[k, i, j] * bar[i, j]
+        for i in range(bar.shape[0]):
+            for j in range(n4):
+                product += table[k, i * n4 + j] * bar[i, j]
         total += coefficient * product
         slope += before * product
         before = coefficient * (k + 1) / (k + 2)
@@ -179,79 +232,67 @@ def _products(terms, alpha, bar):
     return total, slope
 
 
-@compiled
-def _double(E, R, J, integral, work, moved):
-    n = E.shape[0]
-    # F X = X + E X keeps what is small in E.
-    multiply(E, R, work)
+@inlined
+def _double(n, E, R, S, integral, turned, work, moved):
+    """Double the gap of all three; F X = X + E X keeps what is small in E."""
+    one = E[0, 0] * 0 + 1
     for i in range(n):
         for j in range(n):
-            work[i, j] += R[i, j]
+            turned[j, i] = E[i, j]
+    combine(R, one, E, R, n, n, work)
     for i in range(n):
-        for j in range(i + 1):
-            s = R[i, j] + work[i, j]
-            for k in range(n):
-                s += work[i, k] * E[j, k]
-            moved[i, j] = s
+        for j in range(n):
+            moved[i, j] = R[i, j] + work[i, j]
+    combine(moved, one, work, turned, n, n, R)
     for i in range(n):
-        for j in range(i + 1):
-            R[i, j] = moved[i, j]
-            R[j, i] = moved[i, j]
+        for j in range(i):
+            R[j, i] = R[i, j]
     if integral:
-        multiply(E, J, work)
         for i in range(n):
             for j in range(n):
-                J[i, j] += J[i, j] + work[i, j]
-    multiply(E, E, work)
+                moved[i, j] = S[i, j]
+                work[i, j] = 2 * S[i, j]
+        combine(work, one, E, moved, n, n, S)
     for i in range(n):
         for j in range(n):
-            E[i, j] += E[i, j] + work[i, j]
+            moved[i, j] = E[i, j]
+            work[i, j] = 2 * E[i, j]
+    combine(work, one, moved, moved, n, n, E)
 
 
-@compiled
-def _pull_back(E, R, J, integral, barE, barR, barJ, work, moved, turned):
+@inlined
+def _pull_back(n, E, R, S, integral, barE, barR, barS, turned, work, moved, flipped):
     """Lead the adjoints back through a doubling."""
-    n = E.shape[0]
-    # work = barR F, moved = F^T barR F, turned = F R.
-    multiply(barR, E, work)
-    multiply(E, R, turned)
+    one = E[0, 0] * 0 + 1
     for i in range(n):
         for j in range(n):
-            work[i, j] += barR[i, j]
-            turned[i, j] += R[i, j]
-            moved[i, j] = work[i, j]
-    for k in range(n):
-        for i in range(n):
-            f = E[k, i]
-            for j in range(n):
-                moved[i, j] += f * work[k, j]
-    # The adjoint of E, in `work`.
-    for i in range(n):
-        for j in range(n):
+            flipped[j, i] = E[i, j]
             work[i, j] = 2 * barE[i, j]
-    for i in range(n):
-        for j in range(n):
-            s = work[i, j]
-            for k in range(n):
-                s += barE[i, k] * E[j, k] + E[k, i] * barE[k, j] + 2 * barR[i, k] * turned[k, j]
-            if integral:
-                for k in range(n):
-                    s += barJ[i, k] * J[j, k]
-            work[i, j] = s
+    # The adjoint of E: 2 barE + barE E^T + E^T barE + 2 barR (R + E R) + barS S^T.
+    combine(R, one, E, R, n, n, turned)
+    combine(work, one, barE, flipped, n, n, work)
+    combine(work, one, flipped, barE, n, n, work)
+    combine(work, 2 * one, barR, turned, n, n, work)
+    if integral:
+        for i in range(n):
+            for j in range(n):
+                turned[j, i] = S[i, j]
+        combine(work, one, barS, turned, n, n, work)
     for i in range(n):
         for j in range(n):
             barE[i, j] = work[i, j]
+    # That of Q: barR + F^T barR F.
+    combine(barR, one, barR, E, n, n, work)
+    combine(work, one, flipped, work, n, n, moved)
+    for i in range(n):
+        for j in range(n):
             barR[i, j] += (moved[i, j] + moved[j, i]) / 2
     if integral:
         for i in range(n):
             for j in range(n):
-                work[i, j] = 2 * barJ[i, j]
-        for k in range(n):
-            for i in range(n):
-                f = E[k, i]
-                for j in range(n):
-                    work[i, j] += f * barJ[k, j]
-        barJ[:, :] = work
+                moved[i, j] = 2 * barS[i, j]
+                work[i, j] = barS[i, j]
+        combine(moved, one, flipped, work, n, n, barS)
 
 
 @lru_cache(maxsize=2)

@@ -69,19 +69,33 @@ def _add_multiple(_typing: Any, total: Any, factor: Any, vector: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         total, factor, vector = arguments
-        kind = context.get_value_type(signature.args[0])
-        undefined = ir.Constant(kind, ir.Undefined)
-        first = builder.insert_element(undefined, factor, ir.Constant(ir.IntType(32), 0))
-        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
-        factors = builder.shuffle_vector(first, undefined, everywhere)
+        factors = _everywhere(context.get_value_type(signature.args[0]), builder, factor)
         return builder.fadd(total, builder.fmul(factors, vector, flags=("contract",)), flags=("contract",))
 
     return total(total, total.real, vector), codegen
 
 
+def _scaled(_typing: Any, factor: Any, vector: Any) -> Any:
+    """Return factor * vector, for a number `factor`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        factors = _everywhere(context.get_value_type(signature.args[1]), builder, arguments[0])
+        return builder.fmul(factors, arguments[1], flags=("contract",))
+
+    return vector(vector.real, vector), codegen
+
+
+def _everywhere(kind: Any, builder: Any, number: Any) -> Any:
+    """A vector with one number everywhere."""
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH))
+
+
 # To a type checker an intrinsic still takes the typing context first.
 load: Any = intrinsic(_load)
 store: Any = intrinsic(_store)
+scaled: Any = intrinsic(_scaled)
 add_multiple: Any = intrinsic(_add_multiple)
 
 
