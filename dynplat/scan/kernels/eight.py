@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
+from dynplat.scan.kernels.compiling import compiled
+
 #: Numbers side by side.
 EIGHT = 8
+
+#: Bytes of a vector register: what crosses a line of the cache is read and written in two parts.
+_LINE = 64
 
 _NUMBERS = ir.VectorType(ir.DoubleType(), EIGHT)
 #: As in `compiling`: sums may be reordered and fused; NaN and infinity keep their meaning.
@@ -34,6 +40,14 @@ _eight = _Eight()
 class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, _NUMBERS)
+
+
+@compiled
+def lines(rows):
+    """Make an array of zeros (rows, 8) whose rows are lines of the cache."""
+    numbers = np.zeros((rows + 1) * EIGHT)
+    start = (-numbers.ctypes.data % _LINE) // 8
+    return numbers[start : start + rows * EIGHT].reshape(rows, EIGHT)
 
 
 def _row(context: Any, builder: Any, array_type: Any, array: Any, row: Any) -> Any:
@@ -151,3 +165,38 @@ def where_greater(_typing: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", a, b), x, y)
 
     return _eight(_eight, _eight, _eight, _eight), codegen
+
+
+def _halved(builder: Any, x: Any, join: Any) -> Any:
+    """Join the halves of a vector until one number is left."""
+    size = EIGHT
+    while size > 1:
+        size //= 2
+        halves = [
+            builder.shuffle_vector(
+                x, x, ir.Constant(ir.VectorType(ir.IntType(32), size), list(range(first, first + size)))
+            )
+            for first in (0, size)
+        ]
+        x = join(*halves)
+    return builder.extract_element(x, ir.Constant(ir.IntType(32), 0))
+
+
+@intrinsic
+def sum_of(_typing: Any, x: Any) -> Any:
+    """Sum of eight numbers."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _halved(builder, arguments[0], lambda a, b: builder.fadd(a, b, flags=_FLAGS))
+
+    return types.float64(_eight), codegen
+
+
+@intrinsic
+def least_of(_typing: Any, x: Any) -> Any:
+    """Smallest of eight numbers."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _halved(builder, arguments[0], lambda a, b: builder.select(builder.fcmp_ordered("<", b, a), b, a))
+
+    return types.float64(_eight), codegen

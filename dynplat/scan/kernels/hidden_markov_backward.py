@@ -1,11 +1,14 @@
 """The adjoint of the compiled filter of hidden Markov chains (see `hidden_markov`)."""
 
+# pyright does not know that the first argument of numba's intrinsics is left out.
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 import numpy as np
 
-from dynplat.scan.kernels.compiling import compiled
-from dynplat.scan.kernels.eight import EIGHT
+from dynplat.scan.kernels.compiling import compiled, leaf
+from dynplat.scan.kernels.eight import EIGHT, lines, load, plus_times, same, store
 from dynplat.scan.kernels.exponential import exp
 from dynplat.scan.kernels.hidden_markov_eight import pull_back_parts, pull_back_runs
 from dynplat.scan.kernels.hidden_markov_forward import (
@@ -36,10 +39,10 @@ def backward(
     """
     d_initial[:], d_transition[:], d_density[:] = 0.0, 0.0, 0.0
     G, T, K = filtered.shape
-    turned = np.zeros((K, lanes(K) * LANE))
+    turned = lines(K * lanes(K)).reshape(K, lanes(K) * LANE)
     still, shared = log_transition.shape[1] == 1, log_transition.shape[0] == 1
     if still and shared:
-        _turn(log_transition[0, 0], turned)
+        _turn(log_transition[0, 0], np.empty(K * K), turned)
     groups, start, after = np.empty(EIGHT, np.int64), np.zeros(EIGHT, np.int64), np.zeros(EIGHT)
     for first in range(0, G, EIGHT):
         count = min(EIGHT, G - first)
@@ -49,7 +52,7 @@ def backward(
             scaled = scaled and status[groups[l], OUTCOME] == SCALED
         if scaled:
             pull_back_runs(
-                groups, start, T, log_transition, turned, filtered, weights, cotangent, np.zeros((K, EIGHT)), after,
+                groups, start, T, log_transition, turned, filtered, weights, cotangent, lines(K), after,
                 count, wanted, d_initial, d_transition, d_density,
             )  # fmt: skip
             continue
@@ -60,9 +63,9 @@ def backward(
                 )
                 continue
             if still and not shared:
-                _turn(log_transition[g, 0], turned)
+                _turn(log_transition[g, 0], np.empty(K * K), turned)
             begin = T // EIGHT * EIGHT if status[g, OUTCOME] == IN_PARTS else 0
-            adjoint = np.zeros(turned.shape[1])
+            adjoint = lines(lanes(K)).reshape(turned.shape[1])
             _scaled(
                 g, begin, adjoint, log_transition, turned, filtered, weights, cotangent, wanted,
                 d_initial, d_transition, d_density,
@@ -74,19 +77,18 @@ def backward(
                 )  # fmt: skip
 
 
-@compiled
-def _turn(log_matrix, turned):
-    """Exponentiate a matrix and transpose it."""
+@leaf
+def _turn(log_matrix, flat, turned):
+    """Exponentiate a matrix and transpose it; `flat` (K K,) is room."""
     K = log_matrix.shape[0]
     for i in range(K):
         for j in range(K):
-            turned[j, i] = log_matrix[i, j]
-    for j in range(K):
-        for i in range(K, turned.shape[1]):
-            turned[j, i] = -np.inf
-    flat = turned.reshape(turned.size)
-    for k in range(flat.size):
+            flat[i * K + j] = log_matrix[i, j]
+    for k in range(K * K):
         flat[k] = exp(flat[k])
+    for i in range(K):
+        for j in range(K):
+            turned[j, i] = flat[i * K + j]
 
 
 @compiled
@@ -101,11 +103,15 @@ def _scaled(
     want_initial, want_transition, want_density = wanted[0, 0] != 0, wanted[0, 1] != 0, wanted[0, 2] != 0
     moving = log_transition.shape[1] > 1
     apart = d_transition.shape[1] > 1
+    room = np.empty(K * K)
     if moving:
-        turned = np.zeros_like(turned)
-    source = np.zeros(size)  # adjoint of the predicted law
-    law = np.zeros(size)
-    pairs = np.zeros_like(turned)  # sum of source_j law_i, transposed
+        turned = lines(K * size // LANE).reshape(K, size)
+    source = lines(size // LANE).reshape(size)  # adjoint of the predicted law
+    law = lines(size // LANE).reshape(size)
+    pairs = lines(K * size // LANE).reshape(K, size)  # sum of source_j law_i, transposed
+    count = size // LANE
+    matrix, result = turned.reshape(K * count, LANE), adjoint.reshape(count, LANE)
+    sums, before = pairs.reshape(K * count, LANE), law.reshape(count, LANE)
     after = 0.0
     for t in range(T - 1, begin - 1, -1):
         now = cotangent[g, t]
@@ -120,8 +126,8 @@ def _scaled(
         if t == 0:
             break
         if moving:
-            _turn(log_transition[gA, t], turned)
-        multiply(source, turned, adjoint)
+            _turn(log_transition[gA, t], room, turned)
+        multiply(source, matrix, result)
         if want_transition:
             for i in range(K):
                 law[i] = filtered[g, t - 1, i]
@@ -131,9 +137,10 @@ def _scaled(
                         d_transition[hA, t, i, j] += law[i] * turned[j, i] * source[j]
             else:
                 for j in range(K):
-                    s = source[j]
-                    for i in range(size):
-                        pairs[j, i] += s * law[i]
+                    x = same(source[j])
+                    for c in range(count):
+                        k = j * count + c
+                        store(sums, k, plus_times(load(sums, k), x, load(before, c)))
     if want_transition and not apart:
         for i in range(K):
             for j in range(K):

@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.compiling import compiled, leaf
 from dynplat.scan.kernels.eight import (
     EIGHT,
     add,
     greatest,
     inverse,
     least,
+    lines,
     load,
     plus_times,
     same,
@@ -49,8 +50,8 @@ _TINY, _LOG_TINY = 1e-130, -299.0
 @compiled
 def room(K, rows, moves):
     """Make room for what `exponentiate` gives of `rows` rows; `moves`, whether each row has a transition of its own."""
-    matrices = np.empty((rows * K * K, EIGHT)) if moves else np.empty((0, EIGHT))
-    return np.empty((rows * K, EIGHT)), np.empty((rows, EIGHT)), np.empty((rows, EIGHT)), matrices
+    matrices = lines(rows * K * K) if moves else lines(0)
+    return lines(rows * K), lines(rows), lines(rows), matrices
 
 
 @compiled
@@ -141,14 +142,15 @@ def filter_runs(
     keep = written > 0 and filtered.shape[1] > 1
     log_floor = np.log(floor)
     if not shared and not moving:
-        matrices = np.empty((K * K, EIGHT))
+        matrices = lines(K * K)
         if not _exponentiate_matrices(group, start, 0, 1, log_transition, log_floor, matrices):
             return False
     block = largest.shape[0]
-    scaled = np.empty((block * K if keep else 0, EIGHT))
-    weight = np.empty((block * K if keep else 0, EIGHT))
-    total = np.ones((block, EIGHT))
-    lost_before = np.zeros((S, EIGHT))
+    scaled = lines(block * K if keep else 0)
+    weight = lines(block * K if keep else 0)
+    total = lines(block)
+    total[:] = 1.0
+    lost_before = lines(S)
     worst = np.ones((3, EIGHT))
     log_total[:] = 0.0
     one, zero = same(1.0), same(0.0)
@@ -216,7 +218,7 @@ def filter_runs(
     return np.isfinite(log_total).all()
 
 
-@compiled
+@leaf
 def _scatter(block, group, start, first, rows, written, out):
     """Write a block (rows K, 8) of `written` runs into an array (G, T, K)."""
     T, K = out.shape[1], out.shape[2]
@@ -227,12 +229,11 @@ def _scatter(block, group, start, first, rows, written, out):
             flat[base + k] = block[k, l]
 
 
-@compiled
-def _gather(array, group, start, first, rows, offset, block):
-    """Read rows of runs of an array (G, T, K) into a block (rows K, 8), after `offset` rows."""
+@leaf
+def _gather(array, group, start, first, rows, offset, base, block):
+    """Read rows of runs of an array (G, T, K) into a block (rows K, 8), after `offset` rows; `base` (8,) is room."""
     T, K = array.shape[1], array.shape[2]
     flat = array.reshape(array.size)
-    base = np.empty(EIGHT, np.int64)
     for l in range(EIGHT):
         base[l] = (group[l] * T + start[l] + first) * K
     for k in range(rows * K):
@@ -240,7 +241,7 @@ def _gather(array, group, start, first, rows, offset, block):
             block[offset * K + k, l] = flat[base[l] + k]
 
 
-@compiled
+@leaf
 def through(law, matrix, out):
     """Put law^T matrix into `out` (K, 8), with one matrix (K, K) for all runs."""
     K = law.shape[0]
@@ -264,7 +265,7 @@ def through(law, matrix, out):
         store(out, j, s0)
 
 
-@compiled
+@leaf
 def _through_own(law, matrices, offset, out):
     """Put law^T matrix into `out` (K, 8), with a matrix for each run at `offset`."""
     K = law.shape[0]
@@ -275,7 +276,7 @@ def _through_own(law, matrices, offset, out):
         store(out, j, s)
 
 
-@compiled
+@leaf
 def _back_through_own(source, matrices, offset, out):
     """Put matrix source into `out` (K, 8), with a matrix for each run at `offset`."""
     K = source.shape[0]
@@ -304,7 +305,7 @@ def pull_back_runs(
     want_initial, want_transition = written > 0 and wanted[0, 0] != 0, written > 0 and wanted[0, 1] != 0
     want_density = written > 0 and wanted[0, 2] != 0
     apart = d_transition.shape[1] > 1
-    own = np.empty((ROWS * K * K if moving else K * K, EIGHT))
+    own = lines(ROWS * K * K if moving else K * K)
     if shared:
         for i in range(K):
             for j in range(K):
@@ -312,10 +313,11 @@ def pull_back_runs(
     elif not moving:
         _exponentiate_matrices(group, start, 0, 1, log_transition, -np.inf, own)
     # Row b + 1 of `law` is row b of the block: row 0 is the row before it.
-    law, weight = np.zeros(((ROWS + 1) * K, EIGHT)), np.zeros((ROWS * K, EIGHT))
-    source, gain = np.zeros((ROWS * K, EIGHT)), np.zeros((ROWS, EIGHT))
-    one_source = np.empty((K, EIGHT))
-    pairs = np.zeros((K * K, EIGHT))
+    law, weight = lines((ROWS + 1) * K), lines(ROWS * K)
+    source, gain = lines(ROWS * K), lines(ROWS)
+    one_source = lines(K)
+    pairs = lines(K * K)
+    base = np.empty(EIGHT, np.int64)
     later = after.copy()
     for first in range((size - 1) // ROWS * ROWS, -1, -ROWS):
         rows = min(ROWS, size - first)
@@ -328,8 +330,8 @@ def pull_back_runs(
             for j in range(K):
                 t = start[l] + first - 1
                 law[j, l] = filtered[g, t, j] if t >= 0 else 0.0
-        _gather(filtered, group, start, first, rows, 1, law)
-        _gather(weights, group, start, first, rows, 0, weight)
+        _gather(filtered, group, start, first, rows, 1, base, law)
+        _gather(weights, group, start, first, rows, 0, base, weight)
         if moving:
             _exponentiate_matrices(group, start, first, rows, log_transition, -np.inf, own)
         for b in range(rows - 1, -1, -1):
@@ -376,7 +378,7 @@ def pull_back_runs(
                     d_transition[g, 0, i, j] += own[i * K + j, l] * pairs[i * K + j, l]
 
 
-@compiled
+@leaf
 def _add_pairs(law, source, rows, pairs):
     """Add products of laws and sources of a block, (K K, 8)."""
     K = source.shape[0] // ROWS
@@ -411,7 +413,7 @@ def filter_series(groups, count, log_initial, log_transition, matrix, log_densit
     """Filter `count` series side by side; the others of `groups` (8,) only fill up. False where a number was lost."""
     T, K = log_density.shape[1], log_density.shape[2]
     start = np.zeros(EIGHT, np.int64)
-    predicted, law, log_total = np.empty((1, K, EIGHT)), np.empty((1, K, EIGHT)), np.empty((1, EIGHT))
+    predicted, law, log_total = lines(K).reshape(1, K, EIGHT), lines(K).reshape(1, K, EIGHT), lines(1)
     if not _first(groups, EIGHT, log_initial, floor, predicted[0]):
         return False
     rows = max(1, min(ROWS, 2048 // (K * K))) if log_transition.shape[1] > 1 else ROWS
@@ -477,7 +479,7 @@ def filter_parts(
         groups, start, 0, size, log_transition, log_density, log_floor, density, largest, far, matrices
     ):
         return False
-    predicted, ends, totals = np.empty((K, K, EIGHT)), np.empty((K, K, EIGHT)), np.empty((K, EIGHT))
+    predicted, ends, totals = lines(K * K).reshape(K, K, EIGHT), lines(K * K).reshape(K, K, EIGHT), lines(K)
     for s in range(K):
         if not _first(groups, 1, log_initial, floor, predicted[s]):
             return False
@@ -489,7 +491,7 @@ def filter_parts(
         predicted, ends, totals, 0, log_prob, filtered, weights,
     ):  # fmt: skip
         return False
-    predicted, law, log_total = predicted[:1], np.empty((1, K, EIGHT)), np.empty((1, EIGHT))
+    predicted, law, log_total = predicted[:1], lines(K).reshape(1, K, EIGHT), lines(1)
     _first(groups, 1, log_initial, floor, predicted[0])
     before, now = np.empty(K), np.empty(K)
     for j in range(K):
@@ -534,7 +536,7 @@ def pull_back_parts(
     T, K = filtered.shape[1], filtered.shape[2]
     size = T // EIGHT
     groups, start, after = np.empty(EIGHT, np.int64), np.empty(EIGHT, np.int64), np.empty(EIGHT)
-    adjoint = np.zeros((K, EIGHT))
+    adjoint = lines(K)
     ends = np.empty(EIGHT)
     even = True
     for l in range(EIGHT):

@@ -1,12 +1,28 @@
 """The compiled filter of hidden Markov chains (see `hidden_markov`)."""
 
+# pyright does not know that the first argument of numba's intrinsics is left out.
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 import numpy as np
 
-from dynplat.scan.kernels.compiling import compiled
-from dynplat.scan.kernels.eight import EIGHT
-from dynplat.scan.kernels.exponential import exp
+from dynplat.scan.kernels.compiling import compiled, leaf
+from dynplat.scan.kernels.eight import (
+    EIGHT,
+    add,
+    least,
+    least_of,
+    lines,
+    load,
+    plus_times,
+    same,
+    store,
+    sum_of,
+    times,
+    where_greater,
+)
+from dynplat.scan.kernels.exponential import exp, log
 from dynplat.scan.kernels.hidden_markov_eight import PART_ROWS, PART_STATES, filter_parts, filter_series
 from dynplat.scan.kernels.small import of
 
@@ -18,7 +34,7 @@ SCALED, LOGARITHMIC, IN_PARTS = 0, 1, 2
 SIDE_BY_SIDE = EIGHT // 2
 
 #: Numbers in a lane; rows of matrices are filled up with zeros to whole lanes.
-LANE = 4
+LANE = EIGHT
 #: Rows whose densities are exponentiated at once.
 _ROWS = 64
 #: What is lost is at most this part of what it is added to.
@@ -41,11 +57,11 @@ def forward(log_initial, log_transition, log_density, log_prob, filtered, weight
         status: int32 (G, 2).
     """
     G, T, K = log_prob.shape[0], log_density.shape[1], log_initial.shape[1]
-    packed = np.zeros((K, lanes(K) * LANE))
-    law = np.zeros(packed.shape[1])
+    packed = lines(K * lanes(K)).reshape(K, lanes(K) * LANE)
+    law = lines(lanes(K)).reshape(packed.shape[1])
     floor = smallest(log_density.dtype)
     still, shared = log_transition.shape[1] == 1, log_transition.shape[0] == 1
-    sound = pack(log_transition[0, 0], floor, packed) if still and shared else True
+    sound = pack(log_transition[0, 0], floor, np.empty(K * K), packed) if still and shared else True
     groups = np.empty(EIGHT, np.int64)
     passage[:] = 0.0
     for first in range(0, G, EIGHT):
@@ -61,7 +77,7 @@ def forward(log_initial, log_transition, log_density, log_prob, filtered, weight
                 continue
         for g in range(first, first + count):
             if still and not shared:
-                sound = pack(log_transition[g, 0], floor, packed)
+                sound = pack(log_transition[g, 0], floor, np.empty(K * K), packed)
             begin = 0
             outcome = SCALED
             if sound and K > 1 and K <= PART_STATES and T >= PART_ROWS:
@@ -93,52 +109,67 @@ def smallest(real):
     return 1e-170 if np.finfo(real).eps < 1e-10 else 1e-30
 
 
-@compiled
-def pack(log_matrix, floor, packed):
-    """Exponentiate a matrix (K, K) into a whole number of lanes; False where a possible transition is below `floor`."""
+@leaf
+def pack(log_matrix, floor, flat, packed):
+    """Exponentiate a matrix (K, K) into a whole number of lanes; False where a possible transition is below `floor`.
+
+    `flat` (K K,) is room: all are exponentiated at once, because rows may be shorter than a vector register.
+    """
     K = log_matrix.shape[0]
     floor = np.log(floor)
     for i in range(K):
         for j in range(K):
-            packed[i, j] = log_matrix[i, j]
-        for j in range(K, packed.shape[1]):
-            packed[i, j] = -np.inf
-    # All at once: rows may be shorter than a vector register.
-    flat = packed.reshape(packed.size)
+            flat[i * K + j] = log_matrix[i, j]
     unsound = 0
-    for k in range(flat.size):
+    for k in range(K * K):
         value = flat[k]
         unsound += 1 if value < floor and value > -np.inf else 0
         flat[k] = exp(value)
+    for i in range(K):
+        for j in range(K):
+            packed[i, j] = flat[i * K + j]
     return unsound == 0
 
 
-@compiled
-def multiply(vector, matrix, out):
-    """Put vector @ matrix into `out`; the matrix has a whole number of lanes of columns."""
-    rows, columns = matrix.shape
-    if columns == LANE:
-        s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-        for i in range(rows):
-            v = vector[i]
-            s0 += v * matrix[i, 0]
-            s1 += v * matrix[i, 1]
-            s2 += v * matrix[i, 2]
-            s3 += v * matrix[i, 3]
-        out[0], out[1], out[2], out[3] = s0, s1, s2, s3
-        return
-    # Four rows at once: a fourth of the traffic with `out`.
-    for j in range(columns):
-        out[j] = 0.0
+@leaf
+def multiply(vector, matrix, result):
+    """Put vector @ matrix into `result` (lanes, 8); `matrix` (rows lanes, 8) has its columns in lanes."""
+    count = result.shape[0]
+    rows = matrix.shape[0] // count
     fours = rows - rows % 4
-    for i in range(0, fours, 4):
-        v0, v1, v2, v3 = vector[i], vector[i + 1], vector[i + 2], vector[i + 3]
-        for j in range(columns):
-            out[j] += v0 * matrix[i, j] + v1 * matrix[i + 1, j] + v2 * matrix[i + 2, j] + v3 * matrix[i + 3, j]
-    for i in range(fours, rows):
-        v0 = vector[i]
-        for j in range(columns):
-            out[j] += v0 * matrix[i, j]
+    pairs = count - count % 2
+    # Several sums at once: each waits for its own last addition only.
+    for c in range(0, pairs, 2):
+        a0, a1, a2, a3 = same(0.0), same(0.0), same(0.0), same(0.0)
+        b0, b1, b2, b3 = same(0.0), same(0.0), same(0.0), same(0.0)
+        for i in range(0, fours, 4):
+            v0, v1, v2, v3 = same(vector[i]), same(vector[i + 1]), same(vector[i + 2]), same(vector[i + 3])
+            k = i * count + c
+            a0, b0 = plus_times(a0, v0, load(matrix, k)), plus_times(b0, v0, load(matrix, k + 1))
+            k += count
+            a1, b1 = plus_times(a1, v1, load(matrix, k)), plus_times(b1, v1, load(matrix, k + 1))
+            k += count
+            a2, b2 = plus_times(a2, v2, load(matrix, k)), plus_times(b2, v2, load(matrix, k + 1))
+            k += count
+            a3, b3 = plus_times(a3, v3, load(matrix, k)), plus_times(b3, v3, load(matrix, k + 1))
+        for i in range(fours, rows):
+            v0 = same(vector[i])
+            a0 = plus_times(a0, v0, load(matrix, i * count + c))
+            b0 = plus_times(b0, v0, load(matrix, i * count + c + 1))
+        store(result, c, add(add(a0, a1), add(a2, a3)))
+        store(result, c + 1, add(add(b0, b1), add(b2, b3)))
+    if pairs < count:
+        c = pairs
+        a0, a1, a2, a3 = same(0.0), same(0.0), same(0.0), same(0.0)
+        for i in range(0, fours, 4):
+            k = i * count + c
+            a0 = plus_times(a0, same(vector[i]), load(matrix, k))
+            a1 = plus_times(a1, same(vector[i + 1]), load(matrix, k + count))
+            a2 = plus_times(a2, same(vector[i + 2]), load(matrix, k + 2 * count))
+            a3 = plus_times(a3, same(vector[i + 3]), load(matrix, k + 3 * count))
+        for i in range(fours, rows):
+            a0 = plus_times(a0, same(vector[i]), load(matrix, i * count + c))
+        store(result, c, add(add(a0, a1), add(a2, a3)))
 
 
 @compiled
@@ -156,11 +187,19 @@ def _scaled(g, begin, law, log_initial, log_transition, log_density, packed, log
     gA = of(g, log_transition.shape[0])
     moving = log_transition.shape[1] > 1
     if moving:
-        packed = np.zeros_like(packed)
+        packed = lines(K * size // LANE).reshape(K, size)
     keep = filtered.shape[1] > 1
-    density = np.zeros((_ROWS, size))
+    density = lines(_ROWS * size // LANE).reshape(_ROWS, size)
     largest = np.empty(_ROWS)
-    predicted = np.zeros(size)
+    predicted = lines(size // LANE).reshape(size)
+    room, total = np.empty(K * K), np.ones(_ROWS)
+    scaled = lines(_ROWS * size // LANE if keep else 0).reshape(_ROWS * size if keep else 0)
+    flat = density.reshape(_ROWS * size)
+    count = size // LANE
+    forecast, joint = predicted.reshape(count, LANE), law.reshape(count, LANE)
+    matrix = packed.reshape(K * count, LANE)
+    density_lines, kept = density.reshape(_ROWS * count, LANE), scaled.reshape(scaled.size // LANE, LANE)
+    nothing, one = same(0.0), same(1.0)
     inverse = 1.0
     # Of a law that comes from elsewhere it isn't known here.
     lost = begin > 0
@@ -181,45 +220,58 @@ def _scaled(g, begin, law, log_initial, log_transition, log_density, packed, log
                 density[b, j] = log_density[ge, start + b, j] - m
             for j in range(K, size):
                 density[b, j] = -np.inf
-        flat = density.reshape(_ROWS * size)
         for k in range(rows * size):
             p = exp(flat[k])
             flat[k] = 0.0 if p < lost_below else p
         for b in range(rows):
             t = start + b
             if t > 0:
-                if moving and not pack(log_transition[gA, t], floor, packed):
+                if moving and not pack(log_transition[gA, t], floor, room, packed):
                     return False
-                multiply(law, packed, predicted)
-                if lost:
-                    for j in range(K):
-                        if not (predicted[j] >= floor):
-                            return False
-            total = 0.0
-            least = 1.0
-            for j in range(size):
-                p = predicted[j]
-                least = min(least, p if p > 0 else 1.0)
-                p = p * density[b, j]
-                law[j] = p
-                total += p
-            if not (total >= floor and least >= floor):
+                multiply(law, matrix, forecast)
+            # The sum of the row before divides here, so that it can be formed while the product is.
+            scale = same(inverse)
+            sums, least_predicted, least_law = nothing, one, one
+            for c in range(count):
+                p = times(load(forecast, c), scale)
+                store(forecast, c, p)
+                least_predicted = least(least_predicted, where_greater(p, nothing, p, one))
+                q = times(p, load(density_lines, b * count + c))
+                store(joint, c, q)
+                least_law = least(least_law, where_greater(p, nothing, q, one))
+                sums = add(sums, q)
+            if lost:
+                for j in range(K):
+                    if not (predicted[j] >= floor):
+                        return False
+            whole = sum_of(sums)
+            if not (whole >= floor and least_of(least_predicted) >= floor):
                 return False
-            inverse = 1.0 / total
-            least = 1.0
-            for j in range(size):
-                p = law[j] * inverse
-                least = min(least, p if predicted[j] > 0 else 1.0)
-                law[j] = 0.0 if p < lost_below else p
+            total[b] = whole
+            inverse = 1.0 / whole
             lost = False
-            if least < lost_below:
+            if least_of(least_law) < lost_below * whole:
                 for j in range(K):
-                    lost = lost or (predicted[j] > 0 and law[j] == 0 and log_density[ge, t, j] > -np.inf)
-            log_prob[g, t] = np.log(total) + largest[b]
+                    if law[j] < lost_below * whole:
+                        lost = lost or (predicted[j] > 0 and log_density[ge, t, j] > -np.inf)
+                        law[j] = 0.0
             if keep:
+                scale = same(inverse)
+                for c in range(count):
+                    store(kept, b * count + c, times(load(joint, c), scale))
+                    w = times(load(density_lines, b * count + c), scale)
+                    store(density_lines, b * count + c, where_greater(load(forecast, c), nothing, w, nothing))
+        for b in range(rows):
+            total[b] = log(total[b])
+        for b in range(rows):
+            log_prob[g, start + b] = total[b] + largest[b]
+        if keep:
+            for b in range(rows):
                 for j in range(K):
-                    filtered[g, t, j] = law[j]
-                    weights[g, t, j] = density[b, j] * inverse if predicted[j] > 0 else 0.0
+                    filtered[g, start + b, j] = scaled[b * size + j]
+                    weights[g, start + b, j] = flat[b * size + j]
+    for j in range(size):
+        law[j] *= inverse
     if not keep:
         for j in range(K):
             filtered[g, 0, j] = law[j]
