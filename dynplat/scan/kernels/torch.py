@@ -58,8 +58,16 @@ class _Differentiable(torch.autograd.Function):
         gradients: list[torch.Tensor | None] = [None] * len(inputs)
         if torch.is_grad_enabled():  # somebody differentiates this gradient
             places = [place for place in range(len(inputs)) if needed[place]]
+            # One input may have been computed from another: only views of them keep the gradients apart.
+            own = [tensor.view_as(tensor) for tensor in inputs]
+            # A value may be a constant for differentiation.
+            moving = [(v, c) for v, c in zip(ctx.twin(*own), cotangents, strict=True) if v.requires_grad]
             found = torch.autograd.grad(
-                ctx.twin(*inputs), [inputs[place] for place in places], cotangents, create_graph=True, allow_unused=True
+                [value for value, _ in moving],
+                [own[place] for place in places],
+                [cotangent for _, cotangent in moving],
+                create_graph=True,
+                allow_unused=True,
             )
             for place, gradient in zip(places, found, strict=True):
                 gradients[place] = gradient
