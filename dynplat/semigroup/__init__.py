@@ -17,6 +17,8 @@ from dynplat.semigroup.smoothing import (
     combine_smoothing,
     final_element,
     noise_factor,
+    regression_element,
+    rounded_factor,
     smoothing_element,
     smoothing_identity,
 )
@@ -41,6 +43,8 @@ __all__ = [
     "noise_factor",
     "predict",
     "project_missing",
+    "regression_element",
+    "rounded_factor",
     "smoothing_element",
     "smoothing_identity",
     "starting_element",

@@ -48,20 +48,34 @@ class SmoothingElement(NamedTuple):
 
 def smoothing_element(filtered: GaussianState, following: Step) -> SmoothingElement:
     """Return the element of a row from its filtered state and the raw step into the row after it."""
-    F, c, Q = following.F, following.c, following.Q
-    xp = array_namespace(F, filtered.cov)
-    predicted = predict(filtered, following)
-    floor = SINGULAR_FACTOR * xp.linalg.diagonal(predicted.noise)
-    factor = cholesky_semidefinite(stop_gradient(predicted.cov), floor)
+    noise = predict(filtered, following).noise
+    rounding = array_namespace(noise).linalg.diagonal(noise)
+    return regression_element(filtered.mean, filtered.cov, following.F, following.c, following.Q, rounding)
+
+
+def regression_element(mean: Array, cov: Array, F: Array, c: Array, Q: Array, rounding: Array) -> SmoothingElement:
+    """Return the element of a row from its filtered moments and the transition into the row after it.
+
+    Args:
+        mean: Filtered means, (..., n, k).
+        cov: Filtered covariance, (..., n, n).
+        F: Transition into the row after it.
+        c: Its offset, (..., n, k).
+        Q: Its noise covariance.
+        rounding: Rounding that reaches the variances predicted for the row after it, (..., n).
+    """
+    xp = array_namespace(F, cov)
+    predicted = F @ cov @ xp.matrix_transpose(F) + Q
+    factor = cholesky_semidefinite(stop_gradient(predicted), SINGULAR_FACTOR * rounding)
     keep = xp.linalg.diagonal(factor) > 0
     both = keep[..., :, None] & keep[..., None, :]
     eye = eye_like(F.shape[-1], F)
-    regular = xp.where(both, symmetrise(predicted.cov), eye)
-    FP = xp.where(keep[..., None], F @ filtered.cov, 0.0)
+    regular = xp.where(both, symmetrise(predicted), eye)
+    FP = xp.where(keep[..., None], F @ cov, 0.0)
     E = xp.matrix_transpose(solve_cholesky(cholesky(regular), FP))
     left = eye - E @ F
-    L = left @ filtered.cov @ xp.matrix_transpose(left) + E @ Q @ xp.matrix_transpose(E)
-    g = filtered.mean - E @ (F @ filtered.mean + c)
+    L = left @ cov @ xp.matrix_transpose(left) + E @ Q @ xp.matrix_transpose(E)
+    g = mean - E @ (F @ mean + c)
     return SmoothingElement(E, g, symmetrise(L))
 
 
@@ -101,8 +115,11 @@ def act_smoothing(state: SmoothingElement, element: SmoothingElement) -> Smoothi
 
 def noise_factor(element: SmoothingElement, filtered: GaussianState) -> Array:
     """Factors of L for drawing, (..., n, n): parts of L that are rounding of the filter's covariance are exactly 0."""
-    xp = array_namespace(filtered.cov)
-    floor = SINGULAR_FACTOR * xp.linalg.diagonal(filtered.noise)
+    return rounded_factor(element, array_namespace(filtered.cov).linalg.diagonal(filtered.noise))
+
+
+def rounded_factor(element: SmoothingElement, rounding: Array) -> Array:
+    """As `noise_factor`, given the rounding of the filter's variances, (..., n)."""
     if element.L is None:
         raise AssertionError("an element without covariance has nothing to draw")
-    return cholesky_semidefinite(element.L, floor)
+    return cholesky_semidefinite(element.L, SINGULAR_FACTOR * rounding)

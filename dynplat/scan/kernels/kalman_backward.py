@@ -24,17 +24,20 @@ def backward(
     Outputs: gradients, shaped as the inputs; those that are not wanted may have size 0.
     """
     dF[:], dQ[:], dH[:], dR[:], dm0[:], dP0[:], dc[:], dy[:] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    nothing = np.empty((0, 0, 0, 0), means.dtype)
     for g in range(log_prob.shape[0]):
-        _backward_group(
-            g, F, H, lengths, means, weights, covs, gains, factors, status, cotangent, wanted,
+        backward_group(
+            g, F, H, lengths, means, weights, covs, gains, factors, status, cotangent, False, nothing, nothing, wanted,
             dF, dQ, dH, dR, dm0, dP0, dc, dy,
         )  # fmt: skip
 
 
 @compiled
-def _backward_group(
-    g, F, H, lengths, means, weights, covs, gains, factors, status, cotangent, wanted, dF, dQ, dH, dR, dm0, dP0, dc, dy
-):
+def backward_group(
+    g, F, H, lengths, means, weights, covs, gains, factors, status, cotangent, moments, of_means, of_covs, wanted,
+    dF, dQ, dH, dR, dm0, dP0, dc, dy,
+):  # fmt: skip
+    """Add the gradients of a group; with `moments`, filtered means and covariances have cotangents of their own."""
     T, p, M = weights.shape[1], weights.shape[2], weights.shape[3]
     n = F.shape[3]
     real = means.dtype
@@ -68,7 +71,7 @@ def _backward_group(
     source = np.zeros((n2, n4), real)
     # Rows after `horizon` reach the first steady row by less than rounding: only their sums count.
     horizon = T
-    if settled < T and want_matrices:
+    if settled < T and want_matrices and not moments:
         horizon = settled + _memory(F[gF, 0], H[gH, 0], gains[g, settled], covs[g, settled], T - settled)
     loaded = -1
     for t in range(T - 1, -1, -1):
@@ -82,6 +85,12 @@ def _backward_group(
             fill(gains, g, at, Kp)
             fill(factors, g, at, Sp)
             loaded = at
+        if moments:
+            for i in range(n):
+                for s in range(M):
+                    adjoint[i, s] += of_means[g, t, i, s]
+                for j in range(n):
+                    Lambda[i, j] += (of_covs[g, t, i, j] + of_covs[g, t, j, i]) / 2
         # Means: ybar, the sources of the matrices, lambda^-. Nothing comes from a member that has ended.
         total = real.type(0.0)
         for s in range(M):

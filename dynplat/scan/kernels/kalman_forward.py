@@ -226,12 +226,12 @@ def _forward_group(
             combine(W, one, Ho, new, q, n, W)
             combine_transposed(new, minus, Kt, W, n, q, new)
             if careful and q > 0:
-                _update_noise(eps, q, Ho, Kt, deviation, noise, noise_next, work)
+                update_noise(eps, q, Ho, Kt, deviation, noise, noise_next, work)
             symmetrise(new)
             if still and t > 0:
-                quiet = quiet + 1 if _stands_still(n, new, before, eps) else 0
+                quiet = quiet + 1 if stands_still(n, new, before, eps) else 0
                 if quiet == 3:
-                    if _rounding_stays_small(F[gF, 0], Ho, Kt, q, new, eps):
+                    if rounding_stays_small(F[gF, 0], Ho, Kt, q, new, eps):
                         settled = t
                     else:
                         still = False
@@ -359,7 +359,7 @@ def _forward_group(
 
 
 @compiled
-def _update_noise(eps, q, Ho, Kt, deviation, noise, noise_next, work):
+def update_noise(eps, q, Ho, Kt, deviation, noise, noise_next, work):
     """Carry the rounding covariance through an update, as `dynplat.semigroup.kalman.update` does."""
     n = noise.shape[0]
     left = np.zeros((n, n), noise.dtype)
@@ -385,7 +385,7 @@ def _update_noise(eps, q, Ho, Kt, deviation, noise, noise_next, work):
 
 
 @compiled
-def _stands_still(n, new, old, eps):
+def stands_still(n, new, old, eps):
     """Whether a covariance changed by less than four roundings, entry by entry on the scale of its deviations."""
     bound = 16 * eps * eps
     for i in range(n):
@@ -401,8 +401,11 @@ def _stands_still(n, new, old, eps):
 
 
 @compiled
-def _rounding_stays_small(F, Ho, Kt, q, cov, eps):
-    """Whether four roundings of the covariance at every row add up to less than 4096 of them."""
+def rounding_stays_small(F, Ho, Kt, q, cov, eps):
+    """Whether four roundings of a covariance at every row add up to less than 4096 of them.
+
+    They are propagated by (I - K H) F; without observations (q = 0) by F.
+    """
     n = F.shape[0]
     loop = np.empty((n, n), F.dtype)
     total = np.zeros((n, n), F.dtype)
