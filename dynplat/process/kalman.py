@@ -6,6 +6,7 @@ covariance recursion; any other holds *groups* (see `dynplat.scan.kernels.kalman
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 from dynplat.arrays import Array, array_namespace, asarray_like, is_jax_array, is_torch_array, symmetrise
 from dynplat.process.chain_layout import Parameters, move_axis, observation_offset, transition_offset
 from dynplat.scan.drivers import choose_driver
-from dynplat.scan.kernels.kernel import available_threads
+from dynplat.scan.kernels.kernel import Kernel, available_threads, num_groups
 from dynplat.semigroup import Step, initial_state
 
 #: Members that a thread is given at least: below that it would only repeat the covariance recursion.
@@ -76,15 +77,20 @@ def run_compiled_likelihood(
     arrays, layout = kalman_inputs(parameters, values, mask, inputs, lengths, steady_state=steady_state)
     from dynplat.scan.kernels.kalman import KALMAN
 
-    if is_torch_array(arrays.y):
+    (log_prob,), status = call_kernel(KALMAN, kalman_twin, arrays)
+    return to_lead(log_prob, layout), status
+
+
+def call_kernel(kernel: Kernel, twin: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
+    """Values of a kernel in the framework of its inputs, and its last output (see `call` in `scan.kernels.torch`)."""
+    if is_torch_array(arrays[0]):
         from dynplat.scan.kernels.torch import call
-    elif is_jax_array(arrays.y):
+    elif is_jax_array(arrays[0]):
         from dynplat.scan.kernels.jax import call
     else:
-        log_prob, *_, status = KALMAN.run(arrays, keep=False)
-        return _to_lead(log_prob, layout), status
-    (log_prob,), status = call(KALMAN, kalman_twin, arrays)
-    return _to_lead(log_prob, layout), status
+        outputs = kernel.run(arrays, keep=False)
+        return outputs[: kernel.num_values], outputs[-1]
+    return call(kernel, twin, arrays)
 
 
 def kalman_inputs(
@@ -126,6 +132,23 @@ def kalman_inputs(
     return KalmanInputs(**arrays), layout
 
 
+def kalman_layout(parameters: Parameters, values: Array, mask: Array | None, inputs: Array | None) -> KalmanLayout:
+    """The layout that `kalman_inputs` chooses, from shapes alone."""
+    cores = (3, 3, 3, 3, 1, 2, 2, 2, 3, 3)
+    leads = {
+        name: tuple(array.shape[: array.ndim - core])
+        for name, array, core in zip(Parameters._fields, parameters, cores, strict=False)
+        if array is not None
+    }
+    shared = [leads.pop(name) for name in ("F", "Q", "H", "R", "P0")]
+    if mask is not None:
+        shared.append(tuple(mask.shape[:-2]))
+    own = [*leads.values(), tuple(values.shape[:-2])]
+    if inputs is not None and (parameters.B is not None or parameters.D is not None):
+        own.append(tuple(inputs.shape[:-2]))
+    return _layout(tuple(shared), tuple(own), 1 if is_jax_array(values) else available_threads())
+
+
 def kalman_twin(
     F: Array,
     Q: Array,
@@ -140,8 +163,15 @@ def kalman_twin(
     options: Array,
 ) -> tuple[Array]:
     """Log density of each row, (group, time, member), by the generic filter from the compiled one's inputs."""
+    arrays = KalmanInputs(F, Q, H, R, m0, P0, c, y, mask, lengths, options)
+    return generic_filter(arrays, moments=False)[:1]
+
+
+def generic_filter(inputs: KalmanInputs, *, moments: bool) -> tuple[Array, tuple]:
+    """Log density of each row, (group, time, member), by the generic filter, and its states, time first."""
     from dynplat.process.filtering import forward
 
+    F, Q, H, R, m0, P0, c, y, mask, lengths, _ = inputs
     xp = array_namespace(F, y)
     seen = mask != 0
     lasts = asarray_like(np.arange(y.shape[1], dtype=np.int32), mask)[:, None] < lengths[:, None, :]
@@ -157,13 +187,13 @@ def kalman_twin(
         y=_time_first(xp.where(seen[..., None] & lasts[:, :, None, :], y, 0.0)),
         num_observed=_time_first(xp.sum(xp.astype(seen, F.dtype), axis=-1)),
     )
-    own = max(int(array.shape[0]) for array in (F, Q, H, R, P0, mask))
-    groups = max(own, *(int(array.shape[0]) for array in (m0, c, y, lengths)))
+    own = num_groups((F, Q, H, R, P0, mask))
+    groups = num_groups(inputs[:-1])
     state = initial_state(xp.broadcast_to(m0, (groups, n, y.shape[-1])), symmetrise(xp.broadcast_to(P0, (own, n, n))))
     driver = choose_driver("auto", F, int(y.shape[1]))
-    innovations, _ = forward(state, steps, driver, moments=False)
+    innovations, states = forward(state, steps, driver, moments=moments)
     log_prob = move_axis(xp.broadcast_to(innovations.log_prob, (y.shape[1], groups, y.shape[-1])), 0, 1)
-    return (xp.where(lasts, log_prob, 0.0),)
+    return xp.where(lasts, log_prob, 0.0), states
 
 
 @lru_cache(maxsize=64)
@@ -174,12 +204,12 @@ def _layout(shared: tuple[tuple[int, ...], ...], own: tuple[tuple[int, ...], ...
     grouped = (1,) * (len(lead) - len(grouped)) + tuple(grouped)
     members = tuple(axis for axis, size in enumerate(grouped) if size == 1)
     groups = tuple(axis for axis, size in enumerate(grouped) if size != 1)
-    parts = 1 if groups else _split(prod(lead[axis] for axis in members), threads)
+    parts = 1 if groups else split(prod(lead[axis] for axis in members), threads)
     return KalmanLayout(lead, groups, members, parts)
 
 
-def _split(members: int, threads: int) -> int:
-    """Parts of equal size into which members are split for the threads there are."""
+def split(members: int, threads: int) -> int:
+    """Parts of equal size into which members are split for so many threads."""
     wanted = min(threads, members // _MEMBERS_PER_THREAD)
     return next((parts for parts in range(wanted, 1, -1) if members % parts == 0), 1)
 
@@ -222,20 +252,28 @@ def _with_members(array: Array, num_core: int, layout: KalmanLayout) -> Array:
     return xp.permute_dims(array, (num_core, *range(num_core), num_core + 1))
 
 
-def _to_lead(log_prob: Array, layout: KalmanLayout) -> Array:
-    """(group, time, member) to (..., time)."""
+def to_lead(array: Array, layout: KalmanLayout) -> Array:
+    """(group, core, member) to (..., core)."""
     lead, groups, members, parts = layout
-    xp = array_namespace(log_prob)
-    size = int(log_prob.shape[1])
+    xp = array_namespace(array)
+    core = tuple(int(size) for size in array.shape[1:-1])
     if prod(lead) == 1:
-        return xp.reshape(log_prob, (*lead, size))
+        return xp.reshape(array, (*lead, *core))
+    rank = len(core)
     if parts > 1:
-        log_prob = xp.reshape(xp.permute_dims(log_prob, (1, 0, 2)), (1, size, -1))
-    array = xp.reshape(log_prob, (*(lead[axis] for axis in groups), size, *(lead[axis] for axis in members)))
+        array = xp.permute_dims(array, (*range(1, rank + 1), 0, rank + 1))
+    array = xp.reshape(array, (*(lead[axis] for axis in groups), *core, *(lead[axis] for axis in members)))
     num_groups = len(groups)
     places = {axis: place for place, axis in enumerate(groups)}
-    places |= {axis: num_groups + 1 + place for place, axis in enumerate(members)}
-    return xp.permute_dims(array, (*(places[axis] for axis in range(len(lead))), num_groups))
+    places |= {axis: num_groups + rank + place for place, axis in enumerate(members)}
+    return xp.permute_dims(array, (*(places[axis] for axis in range(len(lead))), *range(num_groups, num_groups + rank)))
+
+
+def shared_to_lead(array: Array, layout: KalmanLayout) -> Array:
+    """(group, core) to (..., core), with axes of length 1 for members."""
+    lead = tuple(size if axis in layout.groups else 1 for axis, size in enumerate(layout.lead))
+    array = array[:1] if layout.parts > 1 else array
+    return array_namespace(array).reshape(array, (*lead, *array.shape[1:]))
 
 
 def _time_first(array: Array) -> Array:

@@ -23,7 +23,7 @@ Sources: Kalman (1960); Rauch, Tung and Striebel (1965); Särkkä and García-Fe
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like, common_type, compiled, concrete
 from dynplat.errors import ArgumentError, CapabilityError
@@ -42,6 +42,10 @@ from dynplat.process.filtering import FilterRun
 from dynplat.process.gaussian_predictive import GaussianPredictive, draw_noise
 from dynplat.process.smoothing import SmootherRun
 from dynplat.scan import check_driver, runs_compiled
+
+if TYPE_CHECKING:
+    from dynplat.process.kalman import KalmanLayout
+    from dynplat.process.kalman_passes import CompiledFilter, CompiledMoments, CompiledSmoother
 
 
 class Filtered(NamedTuple):
@@ -84,8 +88,9 @@ class LinearGaussian(AbstractProcess):
     diffuse log-likelihood as Durbin and Koopman's tables print it. It depends on the scale of the columns of A by a
     constant. Such a chain cannot be simulated.
 
-    `driver` says how time is scanned. `compiled` runs the likelihood in a kernel on the CPU that brings its own
-    adjoint; once the covariances of a chain that does not change in time have converged, it lets them stand still.
+    `driver` says how time is scanned. `compiled` runs likelihood, filter, smoother and draws in kernels on the CPU that
+    bring their own adjoints; once the covariances of a chain that does not change in time have converged, it lets them
+    stand still.
     `balanced` solves with products of elements; where those are ill-conditioned or do not exist (no noise at all
     between two exact observations) the sequential driver is run instead. The result never depends on the driver beyond
     rounding.
@@ -204,6 +209,8 @@ class LinearGaussian(AbstractProcess):
         While a diffuse start is not resolved, the variances that it leaves free are infinite.
         """
         posterior = self.posterior(observations)
+        if posterior.compiled is not None:
+            return Filtered(*posterior.moments)
         run = posterior.filtered
         moments = compiled(filtering.filtered_moments, self.parameters.F)
         before = None if run.start is None else filtering.start_before(run.start)
@@ -311,16 +318,51 @@ class ChainPosterior:
         self._call = chain._arguments(observations)
 
     @cached_property
+    def compiled(self) -> CompiledFilter | None:
+        """The filter pass of the kernel; None where it does not run or finds no density: the generic one says where."""
+        if not self.chain._runs_compiled():
+            return None
+        from dynplat.process.kalman_passes import run_compiled_filter
+        from dynplat.scan.kernels.kalman_forward import OUTCOME, SINGULAR
+
+        run = compiled(run_compiled_filter, self.chain.parameters.F, "steady_state")
+        found = run(*self._call, steady_state=self.chain.steady_state)
+        numbers = concrete(found.status)
+        return found if numbers is None or not (numbers[:, OUTCOME] == SINGULAR).any() else None
+
+    @cached_property
+    def _layout(self) -> KalmanLayout:
+        from dynplat.process.kalman import kalman_layout
+
+        return kalman_layout(*self._call)
+
+    @cached_property
+    def moments(self) -> CompiledMoments:
+        """Moments before and after each update, of the kernel's filter pass."""
+        from dynplat.process.kalman_passes import filter_moments
+
+        return compiled(filter_moments, self.chain.parameters.F, "layout")(self.compiled, layout=self._layout)
+
+    @cached_property
     def filtered(self) -> FilterRun:
-        """The filter pass."""
+        """The generic filter pass."""
         run = compiled(filtering.run_filter, self.chain.parameters.F, "driver")
         filtered = run(*self._call, driver=self.chain.driver)
         check_density(filtered.likelihood.singular, self.observations.times, self.chain.parameters.F.dtype)
         return filtered
 
     @cached_property
-    def smoothed(self) -> SmootherRun:
+    def smoothed(self) -> SmootherRun | CompiledSmoother:
         """The smoother pass."""
+        like = self.chain.parameters.F
+        if self.compiled is not None:
+            from dynplat.process.kalman_passes import run_compiled_smoother
+
+            return compiled(run_compiled_smoother, like, "layout")(self.compiled, layout=self._layout)
+        return self._generic_smoothed
+
+    @cached_property
+    def _generic_smoothed(self) -> SmootherRun:
         run = compiled(smoothing.run_smoother, self.chain.parameters.F, "driver")
         smoothed = run(self.filtered, driver=self.chain.driver)
         check_resolved(smoothed.improper)
@@ -330,7 +372,13 @@ class ChainPosterior:
         """Joint draws of all states, (num_draws, ..., series, time, n)."""
         if num_draws < 1:
             raise ArgumentError(f"`num_draws` must be at least 1; got {num_draws}.")
-        smoothed = self.smoothed
+        if self.compiled is not None:
+            from dynplat.process.kalman_passes import run_compiled_draws
+
+            shape = (*self._layout.lead, int(self._call[1].shape[-2]), self.chain.num_states)
+            noise = random.normal((num_draws, *shape))
+            return compiled(run_compiled_draws, noise, "layout")(self.compiled, noise, layout=self._layout)
+        smoothed = self._generic_smoothed
         noise = random.normal((num_draws, *smoothed.means.shape))
         start_noise = None
         if smoothed.start_mean is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dynplat.arrays import Array, array_namespace, cholesky_semidefinite, epsilon, stop_gradient
-from dynplat.process.chain_layout import Parameters, move_axis, time_first, time_last, transition_offset
+from dynplat.process.chain_layout import Parameters, move_axis, time_last, transition_offset
 from dynplat.process.filtering import FilterRun
-from dynplat.scan import choose_driver, fold, prefix, suffix, tree
+from dynplat.scan import choose_driver, fold, suffix, tree
+from dynplat.scan.affine import scan_dense
 from dynplat.semigroup import (
     SmoothingElement,
     act_smoothing,
@@ -51,7 +52,7 @@ def run_smoother(run: FilterRun, *, driver: str) -> SmootherRun:
     if size > 1:
         before = smoothing_element(tree.rows(run.filtered, 0, size - 1), tree.rows(run.steps, 1, size))
         elements = tree.concat(before, elements)
-    g, L = _backward(elements, driver)
+    g, L = backward(elements, driver)
     means, covs = g[..., 0], L
     cross = elements.E[: size - 1] @ L[1:]
     start_mean = start_cov = improper = None
@@ -99,7 +100,7 @@ def run_draws(smoother: SmootherRun, noise: Array, start_noise: Array | None, *,
         floor = 4.0 * epsilon(cov) * xp.linalg.diagonal(stop_gradient(cov))
         delta = smoother.start_mean[..., None] + cholesky_semidefinite(cov, floor) @ move_axis(start_noise, 0, -1)
         g = g + elements.g[..., 1:] @ delta
-    path, _ = _backward(SmoothingElement(elements.E, g, None), driver)
+    path, _ = backward(SmoothingElement(elements.E, g, None), driver)
     return move_axis(move_axis(path, -1, 0), 1, -2)
 
 
@@ -108,33 +109,20 @@ def run_simulation(parameters: Parameters, noise: Array, inputs: Array | None, *
     xp = array_namespace(noise)
     F, Q = parameters.F, parameters.Q
     drift = transition_offset(parameters, inputs)
-    num_lead = max(noise.ndim - 2, F.ndim - 3)
     first = parameters.m0 + (_factor(parameters.P0) @ noise[..., 0, :, None])[..., 0]
     shocks = (_factor(Q) @ noise[..., None])[..., 0]
     if drift is not None:
         shocks = shocks + drift
     lead = xp.broadcast_shapes(tuple(first.shape[:-1]), tuple(shocks.shape[:-2]), tuple(F.shape[:-3]))
-    first = xp.broadcast_to(first, (*lead, first.shape[-1]))
-    shocks = xp.broadcast_to(shocks, (*lead, *shocks.shape[-2:]))
-    num_lead = len(lead)
-    size = noise.shape[-2]
-    elements = SmoothingElement(time_first(F, 2, num_lead), time_first(shocks, 1, num_lead)[..., None], None)
-    state = SmoothingElement(xp.zeros_like(F[..., 0, :, :]), first[..., None], None)
-    path = first[None, ..., None]
-    if size > 1:
-        elements = tree.rows(elements, 1, size)
-        if choose_driver(driver, noise, size) == "balanced":
-            start = tree.add_time(SmoothingElement(0.0 * elements.E[0], state.g, None))
-            full = tree.concat(start, tree.stretch(elements, size - 1))
-            path = prefix(_compose, full, driver="balanced").g
-        else:
-            state = SmoothingElement(elements.E[0], state.g, None)
-            _, (later, _) = fold(_act_smoothing, state, elements)
-            path = xp.concat([path, later], axis=0)
-    return time_last(path[..., 0], 1)
+    path = xp.broadcast_to(first, (*lead, first.shape[-1]))[..., None, :]
+    if noise.shape[-2] == 1:
+        return path
+    later = F if F.shape[-3] == 1 else F[..., 1:, :, :]
+    shocks = xp.broadcast_to(shocks, (*lead, *shocks.shape[-2:]))[..., 1:, :]
+    return xp.concat([path, scan_dense(later, shocks, path[..., 0, :], driver=driver)], axis=-2)
 
 
-def _backward(elements: SmoothingElement, driver: str) -> tuple[Array, Array]:
+def backward(elements: SmoothingElement, driver: str) -> tuple[Array, Array]:
     """Laws (g, L) of every state given the data, from smoothing elements."""
     size = tree.length(elements)
     if size == 1:
@@ -152,11 +140,6 @@ def _backward(elements: SmoothingElement, driver: str) -> tuple[Array, Array]:
 def _act_smoothing(state: SmoothingElement, element: SmoothingElement) -> tuple[SmoothingElement, tuple]:
     state = act_smoothing(state, element)
     return state, (state.g, state.L)
-
-
-def _compose(first: SmoothingElement, second: SmoothingElement) -> SmoothingElement:
-    """Affine maps forwards in time: `second` is applied to the result of `first`."""
-    return combine_smoothing(second, first)
 
 
 def _factor(cov: Array) -> Array:

@@ -118,7 +118,7 @@ def test_no_density_is_named_and_is_nan_inside_a_trace(systems):
             LinearGaussian(**parameters).log_prob(observations)
 
 
-@pytest.mark.parametrize(("name", "driver"), [("numpy", "sequential"), ("torch", "balanced")])
+@pytest.mark.parametrize(("name", "driver"), [("numpy", "sequential"), ("torch", "balanced"), ("numpy", "compiled")])
 def test_filter_and_smoother_equal_the_dense_gaussian(systems, name, driver):
     with framework(name) as make:
         for system, twin in systems[::3]:
