@@ -270,3 +270,43 @@ def test_memory_of_a_shared_gradient_is_that_of_the_states_alone():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 0.05 * states[0].nbytes
+
+
+def test_parts_on_the_threads_of_xla_give_what_one_gives():
+    """Calls large enough to be shared out, several at once; a shared multiplier's gradient is one thread's work."""
+    import jax
+
+    rng = np.random.default_rng(0)
+    offsets, cotangent = rng.standard_normal((2, 9, 700, 40)).astype(np.float32)
+    initial, lanes, settings = np.zeros((1, 40), np.float32), np.array([[0, 40]], np.int32), np.zeros((1, 2), np.uint8)
+    for shape in ((9, 700, 40), (1, 1, 40), (1, 700, 40)):
+        multipliers = rng.uniform(0.5, 0.99, shape).astype(np.float32)
+        inputs = [multipliers, offsets, initial, settings, lanes]
+        outputs = DIAGONAL.run(inputs, keep=True, threads=1)
+        wanted = (outputs[0], *DIAGONAL.pull_back(inputs, outputs, [cotangent], (True, True, False), threads=1)[:2])
+
+        @jax.jit
+        def compute(a, b, g):
+            states, pull_back = jax.vjp(lambda a, b: scan_diagonal(a, b, driver="compiled"), a, b)
+            return states, *pull_back(g)
+
+        def run(_, arrays=(multipliers, offsets, cotangent), compute=compute):
+            return [np.asarray(array) for array in compute(*arrays)]
+
+        with ThreadPoolExecutor(6) as pool:
+            for found in pool.map(run, range(60)):
+                for a, b in zip(found, wanted, strict=True):
+                    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+
+
+def test_gradients_that_nobody_wants_are_zero():
+    arrays, cotangent = case("diagonal", "float64", (9, 3, (2,)), "own")
+    inputs = [*arrays, np.zeros((1, 2), np.uint8), np.array([[0, 3]], np.int32)]
+    outputs = DIAGONAL.run(inputs, keep=True)
+    gradients = [np.full_like(a, np.nan) for a in arrays]
+    DIAGONAL.backward(*inputs, *outputs, cotangent, np.zeros((1, 3), np.uint8), *gradients)
+    dense = [np.full((2, 9, 3, 3), 0.1), *arrays[1:], np.zeros((1, 2), np.uint8)]
+    outputs = DENSE.run(dense, keep=True)
+    gradients += [np.full_like(a, np.nan) for a in dense[:3]]
+    DENSE.backward(*dense, *outputs, cotangent, np.zeros((1, 3), np.uint8), *gradients[3:])
+    assert all((gradient == 0).all() for gradient in gradients)

@@ -57,12 +57,11 @@ def backward(multipliers, offsets, initial, settings, states, cotangent, wanted,
     sum_A = d_multipliers.shape[0] != G or d_multipliers.shape[1] != T
     sum_b = d_offsets.shape[0] != G or d_offsets.shape[1] != T
     still_A, still_b = d_multipliers.shape[1] != T, d_offsets.shape[1] != T
-    if want_A and sum_A:
+    if sum_A or not want_A:
         d_multipliers[:] = 0
-    if want_b and sum_b:
+    if sum_b or not want_b:
         d_offsets[:] = 0
-    if want_initial:
-        d_initial[:] = 0
+    d_initial[:] = 0
     # In torch's convention numbers of the matrix and of the state are conjugated, adjoints are not: here vectors are
     # conjugated instead of the matrix, which are n operations instead of n^2.
     adjoint, turned = np.zeros(n, states.dtype), np.zeros(n, states.dtype)

@@ -61,12 +61,11 @@ def backward(
     still_a, still_b = d_multipliers.shape[1] != T, d_offsets.shape[1] != T
     own = want_a and want_b and not sum_a and not sum_b
     apart = stop - start < states.shape[2]
-    if want_a and sum_a:
+    if sum_a or not want_a:
         d_multipliers[:, :, start:stop] = 0
-    if want_b and sum_b:
+    if sum_b or not want_b:
         d_offsets[:, :, start:stop] = 0
-    if want_initial:
-        d_initial[:, start:stop] = 0
+    d_initial[:, start:stop] = 0
     adjoint = np.zeros(stop - start, states.dtype)
     carried = np.zeros_like(adjoint)  # adjoint of the state before
     block_a, block_b = np.zeros_like(adjoint), np.zeros_like(adjoint)

@@ -60,7 +60,7 @@ def _read(_typing: Any, address: Any, kind: Any) -> Any:
 
 
 @intrinsic
-def _write(_typing: Any, address: Any, value: Any) -> Any:
+def write(_typing: Any, address: Any, value: Any) -> Any:
     """Write one integer at an address."""
     signature = types.void(address, value)
 
@@ -75,20 +75,21 @@ def _write(_typing: Any, address: Any, value: Any) -> Any:
 
 
 @njit(nogil=True)
-def _word(address: int) -> int:
+def read_word(address: int) -> int:
+    """Read the word (64 bits) at an address."""
     return _read(address, types.int64(0))  # pyright: ignore[reportCallIssue]
 
 
 @njit(nogil=True)
 def answers_metadata(frame: int) -> bool:
     """Answer XLA's question for the version of the interface, where the call is that question."""
-    extension = _word(frame + _EXTENSION)
+    extension = read_word(frame + _EXTENSION)
     if extension == 0 or _read(extension + _EXTENSION_TYPE, types.int32(0)) != 1:  # pyright: ignore[reportCallIssue]
         return False
-    metadata = _word(extension + _EXTENSION_METADATA)
-    _write(metadata + _METADATA_MAJOR, types.int32(0))
-    _write(metadata + _METADATA_MINOR, types.int32(1))
-    _write(metadata + _METADATA_TRAITS, types.int32(0))
+    metadata = read_word(extension + _EXTENSION_METADATA)
+    write(metadata + _METADATA_MAJOR, types.int32(0))
+    write(metadata + _METADATA_MINOR, types.int32(1))
+    write(metadata + _METADATA_TRAITS, types.int32(0))
     return True
 
 
@@ -101,8 +102,8 @@ def _array_at_compiled(buffer: Any, like: Any) -> Any:
     rank = like.ndim
 
     def read(buffer: Any, like: Any) -> Any:
-        dims = carray(_pointer(_word(buffer + _BUFFER_DIMS), _DIMS), rank)  # pyright: ignore[reportCallIssue]
-        return carray(_pointer(_word(buffer + _BUFFER_DATA), like), to_fixed_tuple(dims, rank))
+        dims = carray(_pointer(read_word(buffer + _BUFFER_DIMS), _DIMS), rank)  # pyright: ignore[reportCallIssue]
+        return carray(_pointer(read_word(buffer + _BUFFER_DATA), like), to_fixed_tuple(dims, rank))
 
     return read
 
@@ -118,7 +119,7 @@ def _arrays_at_compiled(table: Any, likes: Any) -> Any:
         return ()
 
     def read(table: Any, likes: Any) -> Any:
-        return (_array_at(_word(table), likes[0]),) + _arrays_at(table + 8, likes[1:])  # noqa: RUF005
+        return (_array_at(read_word(table), likes[0]),) + _arrays_at(table + 8, likes[1:])  # noqa: RUF005
 
     return read if len(likes) else nothing
 
@@ -126,10 +127,10 @@ def _arrays_at_compiled(table: Any, likes: Any) -> Any:
 @njit(nogil=True)
 def arguments(frame: int, likes: Any) -> Any:
     """Return the arguments of a call as a tuple of arrays with the types of `likes`."""
-    return _arrays_at(_word(frame + _ARGUMENTS + _ITEMS), likes)
+    return _arrays_at(read_word(frame + _ARGUMENTS + _ITEMS), likes)
 
 
 @njit(nogil=True)
 def results(frame: int, likes: Any) -> Any:
     """Return the results of a call, to be written to, as a tuple of arrays with the types of `likes`."""
-    return _arrays_at(_word(frame + _RESULTS + _ITEMS), likes)
+    return _arrays_at(read_word(frame + _RESULTS + _ITEMS), likes)
