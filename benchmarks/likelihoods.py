@@ -107,7 +107,7 @@ def ours_jax(case: dict[str, np.ndarray], gradient: bool) -> Any:
         chain = LinearGaussian(F, Q, a["H"], R, a["m0"], a["P0"])
         return chain.log_prob(Observations(times, y, mask)).sum()
 
-    return _jitted(value, a, gradient)
+    return jitted(value, a, gradient)
 
 
 def _refuse_holes(case: dict[str, np.ndarray]) -> None:
@@ -115,7 +115,8 @@ def _refuse_holes(case: dict[str, np.ndarray]) -> None:
         raise NotImplementedError("knows no missing cells")
 
 
-def _jitted(value: Any, a: dict[str, Any], gradient: bool) -> Any:
+def jitted(value: Any, a: dict[str, Any], gradient: bool) -> Any:
+    """Compile a function of F, Q, R and y, with its gradients on request, and call it with a case."""
     import jax
 
     function = jax.jit(jax.value_and_grad(value, (0, 1, 2)) if gradient else value)
@@ -162,7 +163,7 @@ def peer_scan(case: dict[str, np.ndarray], gradient: bool) -> Any:
     def value(F: Any, Q: Any, R: Any, y: Any) -> Any:
         return jax.vmap(one, (None, None, None, 0))(F, Q, R, y).sum()
 
-    return _jitted(value, a, gradient)
+    return jitted(value, a, gradient)
 
 
 def peer_dynamax(case: dict[str, np.ndarray], gradient: bool) -> Any:
@@ -171,6 +172,19 @@ def peer_dynamax(case: dict[str, np.ndarray], gradient: bool) -> Any:
     import jax
     import jax.numpy as jnp
     from dynamax.linear_gaussian_ssm import lgssm_filter
+
+    a = {name: jnp.asarray(value) for name, value in case.items()}
+
+    def value(F: Any, Q: Any, R: Any, y: Any) -> Any:
+        parameters = dynamax_parameters(a, F, Q, R)
+        return jax.vmap(lambda y: lgssm_filter(parameters, y).marginal_loglik)(y).sum()
+
+    return jitted(value, a, gradient)
+
+
+def dynamax_parameters(a: dict[str, Any], F: Any, Q: Any, R: Any) -> Any:
+    """The system in dynamax's form."""
+    import jax.numpy as jnp
     from dynamax.linear_gaussian_ssm.inference import (
         ParamsLGSSM,
         ParamsLGSSMDynamics,
@@ -178,22 +192,13 @@ def peer_dynamax(case: dict[str, np.ndarray], gradient: bool) -> Any:
         ParamsLGSSMInitial,
     )
 
-    a = {name: jnp.asarray(value) for name, value in case.items()}
-    moving = case["F"].shape[0] > 1
-    n, p = case["F"].shape[-1], case["H"].shape[-2]
-
-    def value(F: Any, Q: Any, R: Any, y: Any) -> Any:
-        F, Q = (x if moving else x[0] for x in (F, Q))
-        parameters = ParamsLGSSM(
-            initial=ParamsLGSSMInitial(mean=a["m0"], cov=a["P0"]),
-            dynamics=ParamsLGSSMDynamics(weights=F, bias=jnp.zeros(n), input_weights=jnp.zeros((n, 0)), cov=Q),
-            emissions=ParamsLGSSMEmissions(
-                weights=a["H"][0], bias=jnp.zeros(p), input_weights=jnp.zeros((p, 0)), cov=R if moving else R[0]
-            ),
-        )
-        return jax.vmap(lambda y: lgssm_filter(parameters, y).marginal_loglik)(y).sum()
-
-    return _jitted(value, a, gradient)
+    F, Q, R = (x if x.shape[0] > 1 else x[0] for x in (F, Q, R))
+    n, p = F.shape[-1], R.shape[-1]
+    return ParamsLGSSM(
+        initial=ParamsLGSSMInitial(mean=a["m0"], cov=a["P0"]),
+        dynamics=ParamsLGSSMDynamics(weights=F, bias=jnp.zeros(n), input_weights=jnp.zeros((n, 0)), cov=Q),
+        emissions=ParamsLGSSMEmissions(weights=a["H"][0], bias=jnp.zeros(p), input_weights=jnp.zeros((p, 0)), cov=R),
+    )
 
 
 def peer_cuthbert(case: dict[str, np.ndarray], gradient: bool) -> Any:
@@ -229,7 +234,7 @@ def peer_cuthbert(case: dict[str, np.ndarray], gradient: bool) -> Any:
     def value(F: Any, Q: Any, R: Any, y: Any) -> Any:
         return jax.vmap(one, (None, None, None, 0))(F, Q, R, y).sum()
 
-    return _jitted(value, a, gradient)
+    return jitted(value, a, gradient)
 
 
 def peer_statsmodels(case: dict[str, np.ndarray], gradient: bool, tolerance: float = 0.0) -> Any:

@@ -44,7 +44,8 @@ class Benchmark:
         bounds: Names of contenders that compute something else, which no contender can do faster: no value of theirs is
             compared, and they are not peers.
         too_large: Whether a contender (by name) isn't given a case: it would take minutes or more memory than there is.
-        tolerance: Largest relative difference between values.
+        tolerance: Largest relative difference between values, or a function of a case that gives it.
+        without_gradient: Whether a case has no gradients that could be measured.
     """
 
     doc: str
@@ -59,8 +60,9 @@ class Benchmark:
     best_of: Sequence[str]
     too_large: Callable[[str, Case], bool]
     describe: Callable[[Case], str]
-    tolerance: float = 1e-8
+    tolerance: float | Callable[[Case], float] = 1e-8
     bounds: Sequence[str] = ()
+    without_gradient: Callable[[Case], bool] = lambda case: False
 
     @property
     def peers(self) -> list[str]:
@@ -92,6 +94,8 @@ def main(benchmark: Benchmark) -> int:
         ]
         lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
         for case in benchmark.quick if arguments.quick else benchmark.cases:
+            if gradient and benchmark.without_gradient(case):
+                continue
             line, agreed = _row(benchmark, case, gradient, title)
             agree = agree and agreed
             lines.append(line)
@@ -109,6 +113,7 @@ def _row(benchmark: Benchmark, case: Case, gradient: bool, title: str) -> tuple[
     names = (*benchmark.ours, *benchmark.peers, *benchmark.bounds)
     results = {name: _measure(benchmark, name, case, gradient) for name in names}
     reference = results[benchmark.ours[0]].get("value", np.nan)
+    tolerance = benchmark.tolerance(case) if callable(benchmark.tolerance) else benchmark.tolerance
     cells, peers = [], []
     agree = True
     for name, result in results.items():
@@ -120,7 +125,7 @@ def _row(benchmark: Benchmark, case: Case, gradient: bool, title: str) -> tuple[
             cells.append("-")
             continue
         cells.append(f"{1e3 * result['seconds']:.3g} ({result['first']:.2g}; {result['memory']:.0f})")
-        if not abs(result["value"] - reference) <= benchmark.tolerance * abs(reference):
+        if not abs(result["value"] - reference) <= tolerance * abs(reference):
             agree = False
             cells[-1] += " DISAGREES"
         elif name in benchmark.peers:
