@@ -45,6 +45,8 @@ ROWS, KEPT_ROWS = 32, 4096
 #: Products of a number above the first with a probability above the floor can be held; so can products of the
 #: exponential of the second with it, and of three such numbers.
 _TINY, _LOG_TINY = 1e-130, -299.0
+#: Numbers of which the product of four can be held.
+_LEAST_JOINED = 1e-75
 
 
 @compiled
@@ -130,8 +132,9 @@ def filter_runs(
     (K, K), the transition where it is the same for all rows and runs; `floor` (see `hidden_markov`); room for the
     exponentials of some rows, or, with `ready`, those of all rows; `predicted` (S, K, 8), laws predicted for the first
     rows, which is overwritten; `written`, of how many of the runs the outputs of the filter are written.
-    Outputs: `law` (S, K, 8), filtered laws of the last rows; `log_total` (S, 8), log-likelihoods of the runs; and those
-    of the filter (see `hidden_markov_forward.forward`).
+    Outputs: `law` (S, K, 8), filtered laws of the last rows; `log_total` (S, 8), log-likelihoods of the runs without
+    the largest densities of their rows, which all S have in common and would only round them; and those of the filter
+    (see `hidden_markov_forward.forward`).
 
     Returns:
         Whether nothing was lost in any run.
@@ -196,12 +199,14 @@ def filter_runs(
                         store(weight, b * K + j, where_greater(load(forecast, j), zero, w, zero))
                 lost = where_greater(tiny, smallest, one, load(far, b))
             store(lost_before, s, lost)
+            # Where nobody asks for single rows, one logarithm serves four.
+            entries = rows if written > 0 else _join(total, rows)
             flat = total.reshape(total.size)
-            for k in range(rows * EIGHT):
+            for k in range(entries * EIGHT):
                 flat[k] = log(flat[k])
             summed = load(log_total, s)
-            for b in range(rows):
-                summed = add(summed, add(load(total, b), load(largest, b)))
+            for b in range(entries):
+                summed = add(summed, load(total, b))
             store(log_total, s, summed)
         for l in range(written):
             for b in range(rows):
@@ -212,10 +217,24 @@ def filter_runs(
     store(worst, 0, least_positive)
     store(worst, 1, least_total)
     store(worst, 2, bad)
+    least_sum = floor if written > 0 else max(floor, _LEAST_JOINED)
     for l in range(EIGHT):
-        if not (worst[0, l] >= floor and worst[1, l] >= floor) or worst[2, l] > 0:
+        if not (worst[0, l] >= floor and worst[1, l] >= least_sum) or worst[2, l] > 0:
             return False
     return np.isfinite(log_total).all()
+
+
+@leaf
+def _join(total, rows):
+    """Replace each four rows by their product; return how many are left."""
+    entries = 0
+    for first in range(0, rows, 4):
+        product = load(total, first)
+        for b in range(first + 1, min(first + 4, rows)):
+            product = times(product, load(total, b))
+        store(total, entries, product)
+        entries += 1
+    return entries
 
 
 @leaf
