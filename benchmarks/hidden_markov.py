@@ -7,7 +7,7 @@ inside. Gradients are those with respect to both log-probabilities, means and st
 Systems: `invariant` (one transition) and `moving` (a transition for each row, which few peers know).
 
 Run: python benchmarks/hidden_markov.py [--quick] [--markdown FILE]
-Peers: pip install 'dynplat[benchmarks]'
+Peers: pip install 'dynplat[benchmarks]' deeptime
 """
 
 from __future__ import annotations
