@@ -23,6 +23,9 @@ the same for all gaps of a group. M is symmetric.
 leads back to the polynomials, whose gradients are added up in the tables: nothing is kept for a gap.
 """
 
+# pyright does not know that the first argument of numba's intrinsics is left out.
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -34,8 +37,9 @@ import numpy as np
 from dynplat.scan.kernels.compiling import compiled, handler, inlined
 from dynplat.scan.kernels.frame import answers_metadata, arguments, results
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
+from dynplat.scan.kernels.padded import combine, padded
 from dynplat.scan.kernels.small import of
-from dynplat.scan.kernels.vector import add_multiple, combine, load, padded, scaled, store
+from dynplat.scan.kernels.vector import load_four, multiple, plus_multiple, store_four
 
 
 @compiled
@@ -194,11 +198,11 @@ def _polynomial(table, alpha, factor, out):
     for i in range(out.shape[0]):
         for j in range(0, n4, 4):
             coefficient = factor
-            total = scaled(coefficient, load(table, 0, i * n4 + j))
+            total = multiple(coefficient, load_four(table, 0, i * n4 + j))
             for k in range(1, table.shape[0]):
                 coefficient *= alpha / (k + 1)
-                total = add_multiple(total, coefficient, load(table, k, i * n4 + j))
-            store(out, i, j, total)
+                total = plus_multiple(total, coefficient, load_four(table, k, i * n4 + j))
+            store_four(out, i, j, total)
 
 
 @inlined
@@ -210,7 +214,9 @@ def _add_terms(table, alpha, factor, bar):
         for i in range(bar.shape[0]):
             for j in range(0, n4, 4):
                 place = i * n4 + j
-                store(table, k, place, add_multiple(load(table, k, place), coefficient, load(bar, i, j)))
+                store_four(
+                    table, k, place, plus_multiple(load_four(table, k, place), coefficient, load_four(bar, i, j))
+                )
         coefficient *= alpha / (k + 2)
 
 

@@ -44,12 +44,12 @@ from functools import lru_cache
 from typing import Any
 
 from dynplat.scan.kernels.compiling import handler
-from dynplat.scan.kernels.eight import EIGHT
 from dynplat.scan.kernels.frame import answers_metadata, arguments, results
 from dynplat.scan.kernels.hidden_markov_backward import backward
 from dynplat.scan.kernels.hidden_markov_eight import PART_ROWS, PART_STATES
 from dynplat.scan.kernels.hidden_markov_forward import forward
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
+from dynplat.scan.kernels.vector import EIGHT
 
 
 @lru_cache(maxsize=2)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled, leaf
-from dynplat.scan.kernels.eight import EIGHT, lines, load, plus_times, same, store
 from dynplat.scan.kernels.exponential import exp
 from dynplat.scan.kernels.hidden_markov_eight import pull_back_parts, pull_back_runs
 from dynplat.scan.kernels.hidden_markov_forward import (
@@ -23,6 +22,7 @@ from dynplat.scan.kernels.hidden_markov_forward import (
     multiply,
 )
 from dynplat.scan.kernels.small import of
+from dynplat.scan.kernels.vector import EIGHT, lines, load, plus_times, same, store
 
 
 @compiled

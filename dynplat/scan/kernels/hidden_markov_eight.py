@@ -23,7 +23,9 @@ from __future__ import annotations
 import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled, leaf
-from dynplat.scan.kernels.eight import (
+from dynplat.scan.kernels.exponential import exp, log
+from dynplat.scan.kernels.small import of
+from dynplat.scan.kernels.vector import (
     EIGHT,
     add,
     greatest,
@@ -37,8 +39,6 @@ from dynplat.scan.kernels.eight import (
     times,
     where_greater,
 )
-from dynplat.scan.kernels.exponential import exp, log
-from dynplat.scan.kernels.small import of
 
 #: Rows that are worked on at once, and rows that may be kept exponentiated for a second pass.
 ROWS, KEPT_ROWS = 32, 4096

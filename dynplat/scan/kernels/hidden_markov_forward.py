@@ -8,7 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled, leaf
-from dynplat.scan.kernels.eight import (
+from dynplat.scan.kernels.exponential import exp, log
+from dynplat.scan.kernels.hidden_markov_eight import PART_ROWS, PART_STATES, filter_parts, filter_series
+from dynplat.scan.kernels.small import of
+from dynplat.scan.kernels.vector import (
     EIGHT,
     add,
     least,
@@ -22,9 +25,6 @@ from dynplat.scan.kernels.eight import (
     times,
     where_greater,
 )
-from dynplat.scan.kernels.exponential import exp, log
-from dynplat.scan.kernels.hidden_markov_eight import PART_ROWS, PART_STATES, filter_parts, filter_series
-from dynplat.scan.kernels.small import of
 
 #: Columns of `status`: the first row that is impossible (T where none is), and what happened.
 IMPOSSIBLE, OUTCOME = 0, 1

@@ -6,8 +6,8 @@ import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled, inlined
 from dynplat.scan.kernels.kalman_forward import SETTLED
+from dynplat.scan.kernels.padded import add_to, combine, combine_transposed, fill, padded
 from dynplat.scan.kernels.small import closed_loop, congruence, of, square, symmetrise
-from dynplat.scan.kernels.vector import add_to, combine, combine_transposed, fill, padded
 
 
 @compiled
@@ -52,7 +52,7 @@ def backward_group(
     adjoint = np.zeros((n, M), real)  # lambda
     moved = np.empty((n, M), real)
     ybar = np.empty((p, M), real)
-    # Padded for `vector`: what is never written stays zero.
+    # Padded (see `padded`): what is never written stays zero.
     n2, n4, p2 = padded(n, 2), padded(n, 4), padded(p, 2)
     zeros = np.zeros((max(n2, p2), n4), real)
     Fp, Pp = np.zeros((n2, n4), real), np.zeros((n2, n4), real)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.padded import combine, combine_transposed, padded
 from dynplat.scan.kernels.small import closed_loop, congruence, of, root, square, symmetrise
-from dynplat.scan.kernels.vector import combine, combine_transposed, padded
 
 #: Columns of `status`: the row from which the covariances stand still (T where they never do), and what happened.
 SETTLED, OUTCOME = 0, 1
@@ -68,7 +68,7 @@ def _forward_group(
         and R.shape[1] == 1
         and mask.shape[1] == 1
     )
-    # Padded for `vector`: what is never written stays zero.
+    # Padded (see `padded`): what is never written stays zero.
     n2, n4, p2 = padded(n, 2), padded(n, 4), padded(p, 2)
     one, minus = real.type(1.0), real.type(-1.0)
     zeros = np.zeros((max(n2, p2), n4), real)

@@ -1,153 +1,272 @@
-"""Four numbers at a time in compiled code: products of small matrices with sums that stay in registers.
+"""Several numbers as one in compiled code: vectors of LLVM, which live in registers of the machine it compiles for.
 
-numba leaves loops over a handful of columns to scalar instructions. Here a vector of four is a value of its own, which
-LLVM keeps in a register of whatever machine it compiles for. Matrices are padded: columns to a multiple of four, rows
-to an even number, with zeros.
+numba leaves loops over a handful of numbers to scalar instructions: the compiler can't prove that arrays do not
+overlap, and it joins no scalars to vectors by itself. Vectors of four run along rows of small matrices (see `padded`),
+vectors of eight over eight series (see `hidden_markov_eight`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.datamodel import models, register_default
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, register_model
 
-from dynplat.scan.kernels.compiling import compiled, inlined
+from dynplat.scan.kernels.compiling import compiled
 
-WIDTH = 4
+FOUR, EIGHT = 4, 8
+
+#: Bytes of a vector register: what crosses a line of the cache is read and written in two parts.
+_LINE = 64
+#: As in `compiling`: sums may be reordered and fused; NaN and infinity keep their meaning.
+_FLAGS = ("contract", "reassoc", "nsz")
 
 
 class _Vector(types.Type):
-    """Four real numbers of one type."""
+    """`width` real numbers of one type."""
 
-    def __init__(self, real: Any) -> None:
-        self.real = real
-        super().__init__(name=f"vector({real})")
-
-
-@register_default(_Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: _Vector) -> None:
-        element = ir.FloatType() if kind.real == types.float32 else ir.DoubleType()
-        super().__init__(manager, kind, ir.VectorType(element, WIDTH))
+    def __init__(self, real: Any, width: int) -> None:
+        self.real, self.width = real, width
+        super().__init__(name=f"vector({real}, {width})")
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: Any) -> Any:
-    """Address of four entries of a matrix whose rows are contiguous."""
-    matrix = context.make_array(kind)(context, builder, array)
-    offset = builder.add(builder.mul(row, builder.extract_value(matrix.shape, 1)), column)
-    vector = context.get_value_type(_Vector(kind.dtype))
-    return builder.bitcast(builder.gep(matrix.data, [offset]), vector.as_pointer())
+@register_model(_Vector)
+class _Model(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        real = ir.FloatType() if kind.real == types.float32 else ir.DoubleType()
+        super().__init__(manager, kind, ir.VectorType(real, kind.width))
 
 
-def _load(_typing: Any, array: Any, row: Any, column: Any) -> Any:
-    """Four entries of a row of a contiguous matrix."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        loaded = builder.load(_place(context, builder, signature.args[0], *arguments))
-        loaded.align = signature.args[0].dtype.bitwidth // 8
-        return loaded
-
-    return _Vector(array.dtype)(array, types.intp, types.intp), codegen
-
-
-def _store(_typing: Any, array: Any, row: Any, column: Any, vector: Any) -> Any:
-    """Put a vector into four entries of a row of a contiguous matrix."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        stored = builder.store(arguments[3], _place(context, builder, signature.args[0], *arguments[:3]))
-        stored.align = signature.args[0].dtype.bitwidth // 8
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, types.intp, vector), codegen
-
-
-def _add_multiple(_typing: Any, total: Any, factor: Any, vector: Any) -> Any:
-    """Return total + factor * vector, for a number `factor`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        total, factor, vector = arguments
-        factors = _everywhere(context.get_value_type(signature.args[0]), builder, factor)
-        return builder.fadd(total, builder.fmul(factors, vector, flags=("contract",)), flags=("contract",))
-
-    return total(total, total.real, vector), codegen
-
-
-def _scaled(_typing: Any, factor: Any, vector: Any) -> Any:
-    """Return factor * vector, for a number `factor`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        factors = _everywhere(context.get_value_type(signature.args[1]), builder, arguments[0])
-        return builder.fmul(factors, arguments[1], flags=("contract",))
-
-    return vector(vector.real, vector), codegen
-
-
-def _everywhere(kind: Any, builder: Any, number: Any) -> Any:
-    """A vector with one number everywhere."""
-    undefined = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH))
-
-
-# To a type checker an intrinsic still takes the typing context first.
-load: Any = intrinsic(_load)
-store: Any = intrinsic(_store)
-scaled: Any = intrinsic(_scaled)
-add_multiple: Any = intrinsic(_add_multiple)
+# Memory.
 
 
 @compiled
-def padded(size, multiple):
-    """Smallest multiple of `multiple` that is not less than `size`."""
-    return (size + multiple - 1) // multiple * multiple
+def lines(rows):
+    """Make an array of zeros (rows, 8) whose rows are lines of the cache."""
+    numbers = np.zeros((rows + 1) * EIGHT)
+    start = (-numbers.ctypes.data % _LINE) // 8
+    return numbers[start : start + rows * EIGHT].reshape(rows, EIGHT)
 
 
-@inlined
-def combine(base, factor, A, X, rows, inner, out):
-    """Put base + factor A X into `out`; `rows` and `inner` are the sizes of A without padding."""
-    for i in range(0, rows, 2):
-        for j in range(0, out.shape[1], WIDTH):
-            first, second = load(base, i, j), load(base, i + 1, j)
-            for k in range(inner):
-                x = load(X, k, j)
-                first = add_multiple(first, factor * A[i, k], x)
-                second = add_multiple(second, factor * A[i + 1, k], x)
-            store(out, i, j, first)
-            store(out, i + 1, j, second)
+def _read(context: Any, builder: Any, signature: Any, array: Any, offset: Any) -> Any:
+    """Read a vector, of the type that an intrinsic returns, from an offset in a contiguous array."""
+    kind = signature.args[0]
+    start = context.make_array(kind)(context, builder, array).data
+    vector = context.get_value_type(signature.return_type)
+    pointer = builder.bitcast(builder.gep(start, [offset]), vector.as_pointer())
+    return builder.load(pointer, align=kind.dtype.bitwidth // 8)  # arrays are aligned to their numbers only
 
 
-@inlined
-def combine_transposed(base, factor, A, X, rows, inner, out):
-    """Put base + factor A^T X into `out`; `rows` and `inner` are the sizes of A^T without padding."""
-    for i in range(0, rows, 2):
-        for j in range(0, out.shape[1], WIDTH):
-            first, second = load(base, i, j), load(base, i + 1, j)
-            for k in range(inner):
-                x = load(X, k, j)
-                first = add_multiple(first, factor * A[k, i], x)
-                second = add_multiple(second, factor * A[k, i + 1], x)
-            store(out, i, j, first)
-            store(out, i + 1, j, second)
+def _write(context: Any, builder: Any, signature: Any, array: Any, offset: Any, vector: Any) -> Any:
+    """Write a vector at an offset in a contiguous array."""
+    kind = signature.args[0]
+    start = context.make_array(kind)(context, builder, array).data
+    pointer = builder.bitcast(builder.gep(start, [offset]), vector.type.as_pointer())
+    builder.store(vector, pointer, align=kind.dtype.bitwidth // 8)
+    return context.get_dummy_value()
 
 
-# Slices of an array would count references, which costs more than a small matrix: both take the places of its leading
-# axes.
+def _of_row(builder: Any, row: Any) -> Any:
+    return builder.mul(row, ir.Constant(row.type, EIGHT))
 
 
-@inlined
-def fill(source, g, t, out):
-    """Copy matrix (g, t) of an array into a padded one."""
-    for i in range(source.shape[2]):
-        for j in range(source.shape[3]):
-            out[i, j] = source[g, t, i, j]
+def _of_entry(context: Any, builder: Any, signature: Any, array: Any, row: Any, column: Any) -> Any:
+    matrix = context.make_array(signature.args[0])(context, builder, array)
+    return builder.add(builder.mul(row, builder.extract_value(matrix.shape, 1)), column)
 
 
-@inlined
-def add_to(source, out, g, t):
-    """Add a padded matrix to matrix (g, t) of an array."""
-    for i in range(out.shape[2]):
-        for j in range(out.shape[3]):
-            out[g, t, i, j] += source[i, j]
+@intrinsic
+def load(_typing: Any, array: Any, row: Any) -> Any:
+    """Read eight numbers: row `row` of a contiguous array (rows, 8)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, row = arguments
+        return _read(context, builder, signature, array, _of_row(builder, row))
+
+    return _Vector(array.dtype, EIGHT)(array, types.intp), codegen
+
+
+@intrinsic
+def store(_typing: Any, array: Any, row: Any, x: Any) -> Any:
+    """Write eight numbers into row `row` of a contiguous array (rows, 8)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, row, x = arguments
+        return _write(context, builder, signature, array, _of_row(builder, row), x)
+
+    return types.void(array, types.intp, x), codegen
+
+
+@intrinsic
+def load_four(_typing: Any, array: Any, row: Any, column: Any) -> Any:
+    """Read four numbers of a row of a contiguous matrix, from a column on."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _read(context, builder, signature, arguments[0], _of_entry(context, builder, signature, *arguments))
+
+    return _Vector(array.dtype, FOUR)(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def store_four(_typing: Any, array: Any, row: Any, column: Any, x: Any) -> Any:
+    """Write four numbers into a row of a contiguous matrix, from a column on."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _of_entry(context, builder, signature, *arguments[:3])
+        return _write(context, builder, signature, arguments[0], place, arguments[3])
+
+    return types.void(array, types.intp, types.intp, x), codegen
+
+
+# Arithmetic, on vectors of any width.
+
+
+def _everywhere(builder: Any, vector: Any, number: Any) -> Any:
+    """A vector of a type of LLVM with one number everywhere."""
+    single = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    places = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(single, single, places)
+
+
+@intrinsic
+def same(_typing: Any, number: Any) -> Any:
+    """Eight times one number."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _everywhere(builder, context.get_value_type(signature.return_type), arguments[0])
+
+    return _Vector(types.float64, EIGHT)(types.float64), codegen
+
+
+@intrinsic
+def add(_typing: Any, x: Any, y: Any) -> Any:
+    """Sum."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fadd(*arguments, flags=_FLAGS)
+
+    return x(x, x), codegen
+
+
+@intrinsic
+def times(_typing: Any, x: Any, y: Any) -> Any:
+    """Product."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fmul(*arguments, flags=_FLAGS)
+
+    return x(x, x), codegen
+
+
+@intrinsic
+def plus_times(_typing: Any, s: Any, x: Any, y: Any) -> Any:
+    """Sum and product, s + x y."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        s, x, y = arguments
+        return builder.fadd(s, builder.fmul(x, y, flags=_FLAGS), flags=_FLAGS)
+
+    return x(x, x, x), codegen
+
+
+@intrinsic
+def multiple(_typing: Any, number: Any, x: Any) -> Any:
+    """Product of a number and a vector."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number, x = arguments
+        return builder.fmul(_everywhere(builder, x.type, number), x, flags=_FLAGS)
+
+    return x(x.real, x), codegen
+
+
+@intrinsic
+def plus_multiple(_typing: Any, s: Any, number: Any, x: Any) -> Any:
+    """Sum of a vector and the product of a number and a vector."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        s, number, x = arguments
+        return builder.fadd(s, builder.fmul(_everywhere(builder, x.type, number), x, flags=_FLAGS), flags=_FLAGS)
+
+    return x(x, x.real, x), codegen
+
+
+@intrinsic
+def inverse(_typing: Any, x: Any) -> Any:
+    """One over x."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (x,) = arguments
+        return builder.fdiv(ir.Constant(x.type, [1.0] * x.type.count), x, flags=_FLAGS)
+
+    return x(x), codegen
+
+
+@intrinsic
+def least(_typing: Any, x: Any, y: Any) -> Any:
+    """The smaller of each two; x where one is NaN."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, y = arguments
+        return builder.select(builder.fcmp_ordered("<", y, x), y, x)
+
+    return x(x, x), codegen
+
+
+@intrinsic
+def greatest(_typing: Any, x: Any, y: Any) -> Any:
+    """The larger of each two; x where one is NaN."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, y = arguments
+        return builder.select(builder.fcmp_ordered(">", y, x), y, x)
+
+    return x(x, x), codegen
+
+
+@intrinsic
+def where_greater(_typing: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
+    """Choose x where a is above b, and y elsewhere."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        a, b, x, y = arguments
+        return builder.select(builder.fcmp_ordered(">", a, b), x, y)
+
+    return x(x, x, x, x), codegen
+
+
+def _halved(builder: Any, x: Any, join: Any) -> Any:
+    """Join the halves of a vector until one number is left."""
+    size = x.type.count
+    while size > 1:
+        size //= 2
+        halves = [
+            builder.shuffle_vector(
+                x, x, ir.Constant(ir.VectorType(ir.IntType(32), size), list(range(first, first + size)))
+            )
+            for first in (0, size)
+        ]
+        x = join(*halves)
+    return builder.extract_element(x, ir.Constant(ir.IntType(32), 0))
+
+
+@intrinsic
+def sum_of(_typing: Any, x: Any) -> Any:
+    """Sum of the numbers of a vector."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _halved(builder, arguments[0], lambda a, b: builder.fadd(a, b, flags=_FLAGS))
+
+    return x.real(x), codegen
+
+
+@intrinsic
+def least_of(_typing: Any, x: Any) -> Any:
+    """Smallest number of a vector."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _halved(builder, arguments[0], lambda a, b: builder.select(builder.fcmp_ordered("<", b, a), b, a))
+
+    return x.real(x), codegen
