@@ -78,8 +78,7 @@ def _diagonal_handlers(number: Any) -> tuple[Any, Any]:
     forward_reads, forward_writes = DIAGONAL.forward_types(number)
     backward_reads, backward_writes = DIAGONAL.backward_types(number)
 
-    @handler
-    def forward_handler(address: int) -> int:
+    def call_forward(address: int) -> int:
         if not is_job(address) and answers_metadata(address):
             return 0
         parts = 1
@@ -100,8 +99,7 @@ def _diagonal_handlers(number: Any) -> tuple[Any, Any]:
         leave(job, address)
         return 0
 
-    @handler
-    def backward_handler(address: int) -> int:
+    def call_backward(address: int) -> int:
         if not is_job(address) and answers_metadata(address):
             return 0
         parts = 1
@@ -129,27 +127,8 @@ def _diagonal_handlers(number: Any) -> tuple[Any, Any]:
         leave(job, address)
         return 0
 
-    return forward_handler, backward_handler
-
-
-@lru_cache(maxsize=4)
-def _dense_handlers(number: Any) -> tuple[Any, Any]:
-    forward_reads, forward_writes = DENSE.forward_types(number)
-    backward_reads, backward_writes = DENSE.backward_types(number)
-
-    @handler
-    def forward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            dense_forward(*(arguments(frame, forward_reads) + results(frame, forward_writes)))
-        return 0
-
-    @handler
-    def backward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            dense_backward(*(arguments(frame, backward_reads) + results(frame, backward_writes)))
-        return 0
-
-    return forward_handler, backward_handler
+    name = f"{DIAGONAL.name} {number}"
+    return handler(call_forward, name), handler(call_backward, name)
 
 
 def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
@@ -189,5 +168,4 @@ DENSE = Kernel(
     shapes=_shapes,
     forward=dense_forward,
     backward=dense_backward,
-    handlers=_dense_handlers,
 )

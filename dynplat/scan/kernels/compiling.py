@@ -60,11 +60,16 @@ def inlined(function: Callable[..., Any]) -> Any:
     return njit(inline="always", **_OPTIONS)(function)
 
 
-def handler(function: Callable[[int], int]) -> CFunc:
-    """Compile a function of a call frame (see `frame`) for XLA."""
+def handler(function: Callable[[int], int], name: str) -> CFunc:
+    """Compile a function of a call frame (see `frame`) for XLA.
+
+    Args:
+        function: The function.
+        name: Tells it from others of the same code (closures over another kernel, or another dtype).
+    """
     callback = CFunc(function, (HANDLER.args, HANDLER.return_type), {}, {})
     with suppress(RuntimeError):
-        setattr(callback, _CACHE, _Cache(function))
+        setattr(callback, _CACHE, _HandlerCache(function, name))
     callback.compile()
     return callback
 
@@ -86,6 +91,17 @@ class _Cache(FunctionCache):
         return found
 
 
+class _HandlerCache(_Cache):
+    """The same for a closure over a kernel; numba's own key would hold a number that is new in every process."""
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        super().__init__(function)
+        self._name = name
+
+    def _index_key(self, signature: Any, codegen: Any) -> Any:
+        return (signature, codegen.magic_tuple(), self._name, _digest(self._function))
+
+
 @lru_cache(maxsize=1)
 def _say_compiling(folder: str) -> None:
     """Tell once in a process that kernels are being compiled: seconds that the next process won't need."""
@@ -105,8 +121,10 @@ def _digest(function: Callable[..., Any]) -> str:
             continue
         seen.add(current)
         files.add(current.__code__.co_filename)
-        for name in current.__code__.co_names:
-            value: Any = current.__globals__.get(name)
+        cells = zip(current.__code__.co_freevars, current.__closure__ or (), strict=True)
+        enclosed = {name: cell.cell_contents for name, cell in cells}
+        for name in (*current.__code__.co_names, *enclosed):
+            value: Any = enclosed.get(name, current.__globals__.get(name))
             if isinstance(value, int | float):
                 constants.add(f"{name}={value!r}")
             elif hasattr(value, "py_func"):

@@ -29,13 +29,10 @@ leads back to the polynomials, whose gradients are added up in the tables: nothi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from dynplat.scan.kernels.compiling import compiled, handler, inlined
-from dynplat.scan.kernels.frame import answers_metadata, arguments, results
+from dynplat.scan.kernels.compiling import compiled, inlined
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
 from dynplat.scan.kernels.padded import combine, padded
 from dynplat.scan.kernels.small import of
@@ -301,27 +298,6 @@ def _pull_back(n, E, R, S, integral, barE, barR, barS, turned, work, moved, flip
         combine(moved, one, flipped, work, n, n, barS)
 
 
-@lru_cache(maxsize=2)
-def handlers(real: Any) -> tuple[Any, Any]:
-    """Return `forward` and `backward` as functions for XLA, for real numbers of a dtype."""
-    forward_reads, forward_writes = DISCRETISATION.forward_types(real)
-    backward_reads, backward_writes = DISCRETISATION.backward_types(real)
-
-    @handler
-    def forward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            forward(*(arguments(frame, forward_reads) + results(frame, forward_writes)))
-        return 0
-
-    @handler
-    def backward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            backward(*(arguments(frame, backward_reads) + results(frame, backward_writes)))
-        return 0
-
-    return forward_handler, backward_handler
-
-
 def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
     n = inputs[0][-1]
     groups = max(shape[0] for shape in inputs)
@@ -344,5 +320,4 @@ DISCRETISATION = Kernel(
     shapes=_shapes,
     forward=forward,
     backward=backward,
-    handlers=handlers,
 )

@@ -40,37 +40,12 @@ V.A, for the scaling. The adjoint is reverse mode by hand; that it is the smooth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 
-from dynplat.scan.kernels.compiling import handler
-from dynplat.scan.kernels.frame import answers_metadata, arguments, results
 from dynplat.scan.kernels.hidden_markov_backward import backward
 from dynplat.scan.kernels.hidden_markov_eight import PART_ROWS, PART_STATES
 from dynplat.scan.kernels.hidden_markov_forward import forward
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
 from dynplat.scan.kernels.vector import EIGHT
-
-
-@lru_cache(maxsize=2)
-def handlers(real: Any) -> tuple[Any, Any]:
-    """Return `forward` and `backward` as functions for XLA, for real numbers of a dtype."""
-    forward_reads, forward_writes = HIDDEN_MARKOV.forward_types(real)
-    backward_reads, backward_writes = HIDDEN_MARKOV.backward_types(real)
-
-    @handler
-    def forward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            forward(*(arguments(frame, forward_reads) + results(frame, forward_writes)))
-        return 0
-
-    @handler
-    def backward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            backward(*(arguments(frame, backward_reads) + results(frame, backward_writes)))
-        return 0
-
-    return forward_handler, backward_handler
 
 
 def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
@@ -99,6 +74,5 @@ HIDDEN_MARKOV = Kernel(
     shapes=_shapes,
     forward=forward,
     backward=backward,
-    handlers=handlers,
     together=EIGHT,
 )

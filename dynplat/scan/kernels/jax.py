@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import numpy as np
 from jax.custom_batching import custom_vmap
 
+from dynplat.scan.kernels.handlers import handlers_of
 from dynplat.scan.kernels.kernel import KINDS, Kernel, num_groups
 
 Twin = Callable[..., tuple[jax.Array, ...]]
@@ -177,7 +178,8 @@ def _tangent_dtype(dtype: Any) -> Any:
 @lru_cache(maxsize=64)
 def _target(kernel: Kernel, dtype: Any, which: int) -> str:
     """Register a kernel (0) or its adjoint (1) with XLA and return the name under which it is known."""
-    handler = kernel.handlers(np.dtype(dtype))[which]
+    own = kernel.handlers or partial(handlers_of, kernel)
+    handler = own(np.dtype(dtype))[which]
     name = f"dynplat_{kernel.name}_{('forward', 'backward')[which]}_{np.dtype(dtype).name}"
     pointer = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(handler.address)
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(pointer), platform="cpu")

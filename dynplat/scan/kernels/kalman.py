@@ -42,35 +42,10 @@ Jong (1988), Biometrika 75, 594-600, for the case of the disturbance smoother.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 
-from dynplat.scan.kernels.compiling import handler
-from dynplat.scan.kernels.frame import answers_metadata, arguments, results
 from dynplat.scan.kernels.kalman_backward import backward
 from dynplat.scan.kernels.kalman_forward import forward
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
-
-
-@lru_cache(maxsize=2)
-def handlers(real: Any) -> tuple[Any, Any]:
-    """Return `forward` and `backward` as functions for XLA, for real numbers of a dtype."""
-    forward_reads, forward_writes = KALMAN.forward_types(real)
-    backward_reads, backward_writes = KALMAN.backward_types(real)
-
-    @handler
-    def forward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            forward(*(arguments(frame, forward_reads) + results(frame, forward_writes)))
-        return 0
-
-    @handler
-    def backward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            backward(*(arguments(frame, backward_reads) + results(frame, backward_writes)))
-        return 0
-
-    return forward_handler, backward_handler
 
 
 def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
@@ -117,5 +92,4 @@ KALMAN = Kernel(
     shapes=_shapes,
     forward=forward,
     backward=backward,
-    handlers=handlers,
 )

@@ -12,13 +12,10 @@ at their rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from dynplat.scan.kernels.compiling import compiled, handler
-from dynplat.scan.kernels.frame import answers_metadata, arguments, results
+from dynplat.scan.kernels.compiling import compiled
 from dynplat.scan.kernels.kalman import KALMAN
 from dynplat.scan.kernels.kalman_backward import backward_group
 from dynplat.scan.kernels.kalman_forward import SETTLED, update_noise
@@ -106,27 +103,6 @@ def backward(
         )  # fmt: skip
 
 
-@lru_cache(maxsize=2)
-def handlers(real: Any) -> tuple[Any, Any]:
-    """Return `forward` and `backward` as functions for XLA, for real numbers of a dtype."""
-    forward_reads, forward_writes = KALMAN_MOMENTS.forward_types(real)
-    backward_reads, backward_writes = KALMAN_MOMENTS.backward_types(real)
-
-    @handler
-    def forward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            forward(*(arguments(frame, forward_reads) + results(frame, forward_writes)))
-        return 0
-
-    @handler
-    def backward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            backward(*(arguments(frame, backward_reads) + results(frame, backward_writes)))
-        return 0
-
-    return forward_handler, backward_handler
-
-
 def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
     del keep  # the rounding needs the gains of all rows
     n, p = inputs[0][-1], inputs[2][-2]
@@ -161,5 +137,4 @@ KALMAN_MOMENTS = Kernel(
     shapes=_shapes,
     forward=forward,
     backward=backward,
-    handlers=handlers,
 )

@@ -68,7 +68,8 @@ class Kernel:
         backward: Compiled function of inputs, outputs, cotangents of the values, flags (1, differentiable inputs) that
             say which gradients are wanted, and gradients; of one that is not wanted nothing but zeros is asked, and it
             may have size 0.
-        handlers: Function of a dtype that gives the addresses of both as functions for XLA.
+        handlers: Function of a dtype that gives both as functions for XLA, where they need more than a call (see
+            `dynplat.scan.kernels.handlers`).
         lanes: Place of an input (1, 2) that says on which range of the last axis a call works, where parts of that axis
             are independent of each other: threads share it out where there are too few groups.
         together: Number of groups that are worked on side by side where there are at least half as many: threads are
@@ -82,7 +83,7 @@ class Kernel:
     shapes: Callable[[Sequence[Shape], bool], tuple[Shape, ...]]
     forward: Callable[..., None]
     backward: Callable[..., None]
-    handlers: Callable[[Any], tuple[Any, Any]]
+    handlers: Callable[[Any], tuple[Any, Any]] | None = None
     lanes: int | None = None
     together: int = 1
 

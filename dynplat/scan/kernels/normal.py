@@ -15,13 +15,10 @@ forms arrays as large as the densities instead. Numbers are float64 inside whate
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from dynplat.scan.kernels.compiling import compiled, handler
-from dynplat.scan.kernels.frame import answers_metadata, arguments, results
+from dynplat.scan.kernels.compiling import compiled
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
 from dynplat.scan.kernels.small import of
 
@@ -106,27 +103,6 @@ def backward(values, seen, means, scales, log_density, cotangent, wanted, d_valu
                         d_values[gv, start + b, c] += d_y[b]
 
 
-@lru_cache(maxsize=2)
-def handlers(real: Any) -> tuple[Any, Any]:
-    """Return `forward` and `backward` as functions for XLA, for real numbers of a dtype."""
-    forward_reads, forward_writes = NORMAL.forward_types(real)
-    backward_reads, backward_writes = NORMAL.backward_types(real)
-
-    @handler
-    def forward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            forward(*(arguments(frame, forward_reads) + results(frame, forward_writes)))
-        return 0
-
-    @handler
-    def backward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            backward(*(arguments(frame, backward_reads) + results(frame, backward_writes)))
-        return 0
-
-    return forward_handler, backward_handler
-
-
 def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
     groups = max(shape[0] for shape in inputs)
     return ((groups, inputs[0][1], inputs[2][1]),)
@@ -145,5 +121,4 @@ NORMAL = Kernel(
     shapes=_shapes,
     forward=forward,
     backward=backward,
-    handlers=handlers,
 )

@@ -27,13 +27,10 @@ Source: Rauch, Tung and Striebel (1965), AIAA Journal 3, 1445-1450, in the form 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from dynplat.scan.kernels.compiling import compiled, handler
-from dynplat.scan.kernels.frame import answers_metadata, arguments, results
+from dynplat.scan.kernels.compiling import compiled
 from dynplat.scan.kernels.kalman_forward import SETTLED, rounding_stays_small, stands_still
 from dynplat.scan.kernels.kalman_moments import PREDICTED
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
@@ -272,27 +269,6 @@ def add(total, part):
             total[i, j] += part[i, j]
 
 
-@lru_cache(maxsize=2)
-def handlers(real: Any) -> tuple[Any, Any]:
-    """Return `forward` and `backward` as functions for XLA, for real numbers of a dtype."""
-    forward_reads, forward_writes = SMOOTHER.forward_types(real)
-    backward_reads, backward_writes = SMOOTHER.backward_types(real)
-
-    @handler
-    def forward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            forward(*(arguments(frame, forward_reads) + results(frame, forward_writes)))
-        return 0
-
-    @handler
-    def backward_handler(frame: int) -> int:
-        if not answers_metadata(frame):
-            backward(*(arguments(frame, backward_reads) + results(frame, backward_writes)))
-        return 0
-
-    return forward_handler, backward_handler
-
-
 def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
     _, rows, n, members = inputs[3]
     groups = max(shape[0] for shape in inputs)
@@ -330,5 +306,4 @@ SMOOTHER = Kernel(
     shapes=_shapes,
     forward=forward,
     backward=backward,
-    handlers=handlers,
 )
