@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 Case = tuple[Any, ...]
-SECONDS = 2.0  # spent on repetitions of one measurement
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,17 @@ def main(benchmark: Benchmark) -> int:
     parser = argparse.ArgumentParser(description=benchmark.doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few short cases")
     parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
+    parser.add_argument("--cases", type=int, nargs="+", help="numbers of the cases to run, counted from 0")
+    parser.add_argument("--seconds", type=float, default=2.0, help="spent on repetitions of one measurement")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        name, case, gradient = json.loads(arguments.one)
-        print(json.dumps(_measure_here(benchmark, name, tuple(case), gradient)))
+        name, case, gradient, seconds = json.loads(arguments.one)
+        print(json.dumps(_measure_here(benchmark, name, tuple(case), gradient, seconds)))
         return 0
+    cases: list[Case] = list(benchmark.quick if arguments.quick else benchmark.cases)
+    if arguments.cases:
+        cases = [cases[number] for number in arguments.cases]
     lines: list[str] = []
     agree = True
     for gradient in (False, True):
@@ -93,10 +97,10 @@ def main(benchmark: Benchmark) -> int:
             "",
         ]
         lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-        for case in benchmark.quick if arguments.quick else benchmark.cases:
+        for case in cases:
             if gradient and benchmark.without_gradient(case):
                 continue
-            line, agreed = _row(benchmark, case, gradient, title)
+            line, agreed = _row(benchmark, case, gradient, title, arguments.seconds)
             agree = agree and agreed
             lines.append(line)
             print(line, flush=True)
@@ -108,10 +112,10 @@ def main(benchmark: Benchmark) -> int:
     return 0 if agree else 1
 
 
-def _row(benchmark: Benchmark, case: Case, gradient: bool, title: str) -> tuple[str, bool]:
+def _row(benchmark: Benchmark, case: Case, gradient: bool, title: str, seconds: float) -> tuple[str, bool]:
     """The line of a case, and whether all values agree."""
     names = (*benchmark.ours, *benchmark.peers, *benchmark.bounds)
-    results = {name: _measure(benchmark, name, case, gradient) for name in names}
+    results = {name: _measure(benchmark, name, case, gradient, seconds) for name in names}
     reference = results[benchmark.ours[0]].get("value", np.nan)
     tolerance = benchmark.tolerance(case) if callable(benchmark.tolerance) else benchmark.tolerance
     cells, peers = [], []
@@ -134,17 +138,17 @@ def _row(benchmark: Benchmark, case: Case, gradient: bool, title: str) -> tuple[
     ratio = f"{min(peers) / min(own):.1f}" if peers and own else "-"
     cells.append(ratio)
     for name in benchmark.bounds:
-        seconds = results[name].get("seconds")
-        cells.append("-" if seconds is None else f"{1e3 * seconds:.3g}")
-        cells.append(f"{min(own) / seconds:.2f}" if seconds is not None and own else "-")
+        bound = results[name].get("seconds")
+        cells.append("-" if bound is None else f"{1e3 * bound:.3g}")
+        cells.append(f"{min(own) / bound:.2f}" if bound is not None and own else "-")
     return f"| {benchmark.describe(case)} | " + " | ".join(cells) + " |", agree
 
 
-def _measure(benchmark: Benchmark, name: str, case: Case, gradient: bool) -> dict[str, Any]:
+def _measure(benchmark: Benchmark, name: str, case: Case, gradient: bool, seconds: float) -> dict[str, Any]:
     """Measure one contender in a process of its own, which computes in float64 under JAX too."""
     if benchmark.too_large(name, case):
         return {"skipped": "too large"}
-    command = [sys.executable, benchmark.file, "--one", json.dumps([name, case, gradient])]
+    command = [sys.executable, benchmark.file, "--one", json.dumps([name, case, gradient, seconds])]
     environment = {**os.environ, "JAX_ENABLE_X64": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900, env=environment)
     if done.returncode:
@@ -152,7 +156,7 @@ def _measure(benchmark: Benchmark, name: str, case: Case, gradient: bool) -> dic
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _measure_here(benchmark: Benchmark, name: str, case: Case, gradient: bool) -> dict[str, Any]:
+def _measure_here(benchmark: Benchmark, name: str, case: Case, gradient: bool, budget: float) -> dict[str, Any]:
     """Measure one contender in this process."""
     arrays = benchmark.make_case(*case)
     try:
@@ -166,7 +170,7 @@ def _measure_here(benchmark: Benchmark, name: str, case: Case, gradient: bool) -
     value = run()
     first = time.perf_counter() - started
     seconds: list[float] = []
-    while len(seconds) < 3 or (sum(seconds) < SECONDS and len(seconds) < 200):
+    while len(seconds) < 3 or (sum(seconds) < budget and len(seconds) < 200):
         started = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - started)
