@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynplat.arrays import Array, array_namespace, asarray_like, is_jax_array, is_torch_array
+from dynplat.arrays import Array, array_namespace, asarray_like, is_jax_array
+from dynplat.process.chain_layout import grouped
 from dynplat.scan import check_driver, runs_compiled
+from dynplat.scan.kernels.calling import call_kernel
 from dynplat.scan.kernels.kernel import available_threads
 
 #: Gaps that a thread is given at least.
@@ -60,25 +62,16 @@ def _compiled(plan: Plan) -> tuple[Array, ...]:
 
     cores = (3, 3, 3, 1, 1, 1)
     leads = [tuple(array.shape[: array.ndim - core]) for array, core in zip(plan, cores, strict=True)]
-    lead, gaps, n = np.broadcast_shapes(*leads), int(plan.argument.shape[-1]), int(plan.powers.shape[-1])
-    arrays = [_grouped(array, core, lead) for array, core in zip(plan, cores, strict=True)]
+    gaps, n = int(plan.argument.shape[-1]), int(plan.powers.shape[-1])
+    lead, arrays = grouped(plan, cores)
     parts = 1
     if not is_jax_array(plan.powers) and prod(lead) == 1:
         parts = max(1, min(available_threads(), gaps // _GAPS_PER_THREAD))
         arrays[3:] = [_in_parts(array, parts) for array in arrays[3:]]
-    if is_torch_array(plan.powers):
-        from dynplat.scan.kernels.torch import call
-
-        results, _ = call(DISCRETISATION, doubling_twin, arrays)
-    elif is_jax_array(plan.powers):
-        from dynplat.scan.kernels.jax import call
-
-        results, _ = call(DISCRETISATION, doubling_twin, arrays)
-    else:
-        results = DISCRETISATION.run(arrays, keep=False)
+    results, _ = call_kernel(DISCRETISATION, doubling_twin, arrays)
     xp = array_namespace(plan.powers)
     if parts > 1:
-        results = [xp.reshape(array, (1, -1, n, n))[:, :gaps] for array in results]
+        results = tuple(xp.reshape(array, (1, -1, n, n))[:, :gaps] for array in results)
     F, Q, G = (xp.reshape(array, (*lead, array.shape[1], n, n)) for array in results)
     without_noise = np.broadcast_shapes(leads[0], leads[3])
     return _own_axes(F, without_noise), Q, _own_axes(G, without_noise)
@@ -100,15 +93,6 @@ def doubling_twin(
     xp = array_namespace(powers)
     groups = max(int(array.shape[0]) for array in (powers, moments, integrals, argument, step, count))
     return tuple(xp.broadcast_to(array, (groups, *array.shape[1:])) for array in results)
-
-
-def _grouped(array: Array, num_core: int, lead: tuple[int, ...]) -> Array:
-    """(..., core) to (group or 1, core)."""
-    xp = array_namespace(array)
-    core = tuple(array.shape[array.ndim - num_core :])
-    if prod(array.shape[: array.ndim - num_core]) == 1:
-        return xp.reshape(array, (1, *core))
-    return xp.reshape(xp.broadcast_to(array, (*lead, *core)), (prod(lead), *core))
 
 
 def _in_parts(array: Array, parts: int) -> Array:

@@ -20,7 +20,6 @@ from dynplat.arrays import (
     asarray_like,
     compiled,
     concrete,
-    is_jax_array,
     is_torch_array,
     take_rows,
 )
@@ -28,6 +27,7 @@ from dynplat.process.chain_layout import grouped, time_first, time_last
 from dynplat.process.emissions import draw_index, index_type
 from dynplat.scan import choose_driver, fold, prefix, tree
 from dynplat.scan.drivers import runs_triton
+from dynplat.scan.kernels.calling import call_kernel
 from dynplat.semigroup.log_matrix import (
     LogStep,
     act_max,
@@ -134,17 +134,7 @@ def _compiled_log_prob(chain: Chain) -> Array:
     from dynplat.scan.kernels.hidden_markov import HIDDEN_MARKOV
 
     lead = lead_shape(chain)
-    inputs = _grouped(chain, lead)
-    if is_torch_array(chain.log_density):
-        from dynplat.scan.kernels.torch import call
-
-        (steps,), _ = call(HIDDEN_MARKOV, _twin, inputs)
-    elif is_jax_array(chain.log_density):
-        from dynplat.scan.kernels.jax import call
-
-        (steps,), _ = call(HIDDEN_MARKOV, _twin, inputs)
-    else:
-        steps = HIDDEN_MARKOV.run(_on_host(chain, lead), keep=False)[0]
+    (steps,), _ = call_kernel(HIDDEN_MARKOV, _twin, _grouped(chain, lead))
     return array_namespace(steps).reshape(steps, (*lead, steps.shape[-1]))
 
 

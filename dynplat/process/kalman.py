@@ -6,17 +6,17 @@ covariance recursion; any other holds *groups* (see `dynplat.scan.kernels.kalman
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynplat.arrays import Array, array_namespace, asarray_like, is_jax_array, is_torch_array, symmetrise
+from dynplat.arrays import Array, array_namespace, asarray_like, is_jax_array, symmetrise
 from dynplat.process.chain_layout import Parameters, move_axis, observation_offset, transition_offset
 from dynplat.scan.drivers import choose_driver
-from dynplat.scan.kernels.kernel import Kernel, available_threads, num_groups
+from dynplat.scan.kernels.calling import call_kernel
+from dynplat.scan.kernels.kernel import available_threads, num_groups
 from dynplat.semigroup import Step, initial_state
 
 #: Members that a thread is given at least: below that it would only repeat the covariance recursion.
@@ -79,18 +79,6 @@ def run_compiled_likelihood(
 
     (log_prob,), status = call_kernel(KALMAN, kalman_twin, arrays)
     return to_lead(log_prob, layout), status
-
-
-def call_kernel(kernel: Kernel, twin: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
-    """Values of a kernel in the framework of its inputs, and its last output (see `call` in `scan.kernels.torch`)."""
-    if is_torch_array(arrays[0]):
-        from dynplat.scan.kernels.torch import call
-    elif is_jax_array(arrays[0]):
-        from dynplat.scan.kernels.jax import call
-    else:
-        outputs = kernel.run(arrays, keep=False)
-        return outputs[: kernel.num_values], outputs[-1]
-    return call(kernel, twin, arrays)
 
 
 def kalman_inputs(

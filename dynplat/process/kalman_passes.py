@@ -14,7 +14,6 @@ from dynplat.process.chain_layout import Parameters, move_axis
 from dynplat.process.kalman import (
     KalmanInputs,
     KalmanLayout,
-    call_kernel,
     generic_filter,
     kalman_inputs,
     shared_to_lead,
@@ -23,6 +22,7 @@ from dynplat.process.kalman import (
 )
 from dynplat.process.smoothing import backward
 from dynplat.scan import choose_driver, tree
+from dynplat.scan.kernels.calling import call_kernel
 from dynplat.scan.kernels.kernel import available_threads, num_groups
 from dynplat.semigroup import SmoothingElement, regression_element, rounded_factor
 

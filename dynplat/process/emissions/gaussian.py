@@ -14,12 +14,11 @@ from dynplat.arrays import (
     array_namespace,
     common_type,
     compiled,
-    is_jax_array,
-    is_torch_array,
 )
 from dynplat.process.chain_layout import grouped
 from dynplat.process.emissions.base import AbstractEmission, check_positive
 from dynplat.scan import runs_compiled
+from dynplat.scan.kernels.calling import call_kernel
 
 _HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -87,14 +86,7 @@ def _compiled_log_density(values: Array, mask: Array, means: Array, scales: Arra
 
     xp = array_namespace(values)
     lead, inputs = grouped((values, xp.astype(mask, xp.uint8), means, scales), (2, 2, 2, 2))
-    if is_torch_array(values):
-        from dynplat.scan.kernels.torch import call
-    elif is_jax_array(values):
-        from dynplat.scan.kernels.jax import call
-    else:
-        (found,) = NORMAL.run(inputs, keep=False)
-        return np.reshape(found, (*lead, *found.shape[1:]))
-    (found,), _ = call(NORMAL, _twin, inputs)
+    (found,), _ = call_kernel(NORMAL, _twin, inputs)
     return xp.reshape(found, (*lead, *found.shape[1:]))
 
 
