@@ -129,6 +129,8 @@ def _digest(function: Callable[..., Any]) -> str:
                 constants.add(f"{name}={value!r}")
             elif hasattr(value, "py_func"):
                 pending.append(value.py_func)
+            elif hasattr(value, "_defn"):  # an intrinsic
+                pending.append(value._defn)
     total = hashlib.sha256("\n".join(sorted(constants)).encode())
     for path in sorted(files):
         total.update(Path(path).read_bytes())

@@ -36,7 +36,7 @@ from dynplat.scan.kernels.compiling import compiled, inlined
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
 from dynplat.scan.kernels.padded import combine, padded
 from dynplat.scan.kernels.small import of
-from dynplat.scan.kernels.vector import load_four, multiple, plus_multiple, store_four
+from dynplat.scan.kernels.vector import multiple, plus_multiple, read_four, write
 
 
 @compiled
@@ -195,11 +195,11 @@ def _polynomial(table, alpha, factor, out):
     for i in range(out.shape[0]):
         for j in range(0, n4, 4):
             coefficient = factor
-            total = multiple(coefficient, load_four(table, 0, i * n4 + j))
+            total = multiple(coefficient, read_four(table, 0, i * n4 + j))
             for k in range(1, table.shape[0]):
                 coefficient *= alpha / (k + 1)
-                total = plus_multiple(total, coefficient, load_four(table, k, i * n4 + j))
-            store_four(out, i, j, total)
+                total = plus_multiple(total, coefficient, read_four(table, k, i * n4 + j))
+            write(out, i, j, total)
 
 
 @inlined
@@ -211,9 +211,7 @@ def _add_terms(table, alpha, factor, bar):
         for i in range(bar.shape[0]):
             for j in range(0, n4, 4):
                 place = i * n4 + j
-                store_four(
-                    table, k, place, plus_multiple(load_four(table, k, place), coefficient, load_four(bar, i, j))
-                )
+                write(table, k, place, plus_multiple(read_four(table, k, place), coefficient, read_four(bar, i, j)))
         coefficient *= alpha / (k + 2)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled, inlined
 from dynplat.scan.kernels.kalman_forward import SETTLED
-from dynplat.scan.kernels.padded import add_to, combine, combine_transposed, fill, padded
+from dynplat.scan.kernels.padded import add_products, add_to, combine, combine_transposed, fill, padded
 from dynplat.scan.kernels.small import closed_loop, congruence, of, square, symmetrise
+from dynplat.scan.kernels.vector import SIXTEEN
 
 
 @compiled
@@ -49,12 +50,17 @@ def backward_group(
     want_matrices = want_F or want_Q or want_H or want_R or want_P0
     settled = status[g, SETTLED]
     source_of = np.empty(M, real)  # g
-    adjoint = np.zeros((n, M), real)  # lambda
-    moved = np.empty((n, M), real)
-    ybar = np.empty((p, M), real)
     # Padded (see `padded`): what is never written stays zero.
     n2, n4, p2 = padded(n, 2), padded(n, 4), padded(p, 2)
-    zeros = np.zeros((max(n2, p2), n4), real)
+    m = padded(M, SIXTEEN) if M > 1 else 1
+    adjoint = np.zeros((n2, m), real)  # lambda
+    moved = np.zeros((n2, m), real)
+    before = np.zeros((n2, m), real)
+    ybar = np.zeros((p2, m), real)
+    u = np.zeros((p2, m), real)
+    gu = np.zeros((p2, m), real)
+    zeros = np.zeros((max(n2, p2), max(n4, padded(M, SIXTEEN))), real)
+    outer_F, outer_H = np.zeros((n2, n4), real), np.zeros((p2, n4), real)
     Fp, Pp = np.zeros((n2, n4), real), np.zeros((n2, n4), real)
     Hp, Kp, Sp = np.zeros((p2, n4), real), np.zeros((p2, n4), real), np.zeros((p2, p2), real)
     Lambda = np.zeros((n2, n4), real)
@@ -97,12 +103,22 @@ def backward_group(
             source_of[s] = cotangent[g, t, s] if t < lengths[gl, of(s, lengths.shape[1])] else real.type(0.0)
             total += source_of[s]
         if M == 1:
-            _lead_back_one(source_of, weights, g, t, Kp, Hp, adjoint, ybar, want_matrices, E, U)
+            _lead_back_one(n, source_of, weights, g, t, Kp, Hp, adjoint, ybar, want_matrices, E, U)
         else:
-            _lead_back_many(source_of, weights, g, t, Kp, Hp, adjoint, ybar, want_matrices, E, U)
+            _lead_back_many(n, source_of, weights, g, t, Kp, Hp, adjoint, ybar, want_matrices, E, U, u, gu)
         within = settled < t and horizon < T
         if want_H:
-            _subtract_outer(ybar, means, g, t, dH, hH, of(t, dH.shape[1]))
+            tdH = of(t, dH.shape[1])
+            if M == 1:
+                for a in range(p):
+                    for i in range(n):
+                        dH[hH, tdH, a, i] -= ybar[a, 0] * means[g, t, i, 0]
+            else:
+                fill(means, g, t, before)
+                add_products(real.type(-1.0), ybar, before, p, n, outer_H)
+                if t == 0 or dH.shape[1] > 1:
+                    add_to(outer_H, dH, hH, tdH)
+                    outer_H[:, :] = 0.0
         if want_y:
             for a in range(p):
                 for s in range(M):
@@ -134,12 +150,16 @@ def backward_group(
         # Predict: the gradients of F, Q and the adjoints of the row before.
         if want_F:
             tdF = of(t, dF.shape[1])
-            for i in range(n):
-                for k in range(n):
-                    f = adjoint[i, 0] * means[g, t - 1, k, 0]
-                    for s in range(1, M):
-                        f += adjoint[i, s] * means[g, t - 1, k, s]
-                    dF[hF, tdF, i, k] += f
+            if M == 1:
+                for i in range(n):
+                    for k in range(n):
+                        dF[hF, tdF, i, k] += adjoint[i, 0] * means[g, t - 1, k, 0]
+            else:
+                fill(means, g, t - 1, before)
+                add_products(real.type(1.0), adjoint, before, n, n, outer_F)
+                if t == 1 or dF.shape[1] > 1:
+                    add_to(outer_F, dF, hF, tdF)
+                    outer_F[:, :] = 0.0
         if M == 1:
             for i in range(n):
                 f = real.type(0.0)
@@ -149,14 +169,7 @@ def backward_group(
             for i in range(n):
                 adjoint[i, 0] = moved[i, 0]
         else:
-            for i in range(n):
-                for s in range(M):
-                    moved[i, s] = 0.0
-            for k in range(n):
-                for i in range(n):
-                    f = Fp[k, i]
-                    for s in range(M):
-                        moved[i, s] += f * adjoint[k, s]
+            combine_transposed(zeros, real.type(1.0), Fp, adjoint, n, n, moved)
             for i in range(n):
                 for s in range(M):
                     adjoint[i, s] = moved[i, s]
@@ -202,9 +215,9 @@ def backward_group(
 
 
 @inlined
-def _lead_back_one(source_of, weights, at_group, t, Kt, H, adjoint, ybar, want_matrices, E, U):
+def _lead_back_one(n, source_of, weights, at_group, t, Kt, H, adjoint, ybar, want_matrices, E, U):
     """Put ybar, E = u lambda^T and U = g u u^T, and lead lambda back through the update, for a single member."""
-    p, n = weights.shape[2], adjoint.shape[0]
+    p = weights.shape[2]
     g = source_of[0]
     for a in range(p):
         u = weights[at_group, t, a, 0]
@@ -225,47 +238,23 @@ def _lead_back_one(source_of, weights, at_group, t, Kt, H, adjoint, ybar, want_m
         adjoint[i, 0] = f
 
 
-@compiled
-def _lead_back_many(source_of, weights, at_group, t, Kt, H, adjoint, ybar, want_matrices, E, U):
-    """Like `_lead_back_one`, with E and U summed over the members, which the inner loops run over."""
+@inlined
+def _lead_back_many(n, source_of, weights, at_group, t, Kt, H, adjoint, ybar, want_matrices, E, U, u, gu):
+    """Like `_lead_back_one` for matrices with a column for each member, over which E and U are sums."""
     p, M = weights.shape[2], weights.shape[3]
-    n = adjoint.shape[0]
+    one = source_of[0] * 0 + 1
     for a in range(p):
         for s in range(M):
-            ybar[a, s] = -source_of[s] * weights[at_group, t, a, s]
-        for i in range(n):
-            f = Kt[a, i]
-            for s in range(M):
-                ybar[a, s] += f * adjoint[i, s]
+            u[a, s] = weights[at_group, t, a, s]
+            gu[a, s] = source_of[s] * u[a, s]
+            ybar[a, s] = -gu[a, s]
+    combine(ybar, one, Kt, adjoint, p, n, ybar)
     if want_matrices:
-        for a in range(p):
-            for i in range(n):
-                f = source_of[0] * 0
-                for s in range(M):
-                    f += weights[at_group, t, a, s] * adjoint[i, s]
-                E[a, i] = f
-            for b in range(a + 1):
-                f = source_of[0] * 0
-                for s in range(M):
-                    f += source_of[s] * weights[at_group, t, a, s] * weights[at_group, t, b, s]
-                U[a, b] = f
-                U[b, a] = f
-    for a in range(p):
-        for i in range(n):
-            h = H[a, i]
-            for s in range(M):
-                adjoint[i, s] -= h * ybar[a, s]
-
-
-@inlined
-def _subtract_outer(left, right, g, t, out, h, at):
-    """Subtract the sum over members of left right^T."""
-    for a in range(left.shape[0]):
-        for i in range(right.shape[2]):
-            f = left[a, 0] * right[g, t, i, 0]
-            for s in range(1, left.shape[1]):
-                f += left[a, s] * right[g, t, i, s]
-            out[h, at, a, i] -= f
+        E[:, :] = 0.0
+        U[:, :] = 0.0
+        add_products(one, u, adjoint, p, n, E)
+        add_products(one, gu, u, p, p, U)
+    combine_transposed(adjoint, -one, H, ybar, n, p, adjoint)
 
 
 @inlined

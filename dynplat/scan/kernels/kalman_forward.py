@@ -7,6 +7,7 @@ import numpy as np
 from dynplat.scan.kernels.compiling import compiled
 from dynplat.scan.kernels.padded import combine, combine_transposed, padded
 from dynplat.scan.kernels.small import closed_loop, congruence, of, root, square, symmetrise
+from dynplat.scan.kernels.vector import SIXTEEN
 
 #: Columns of `status`: the row from which the covariances stand still (T where they never do), and what happened.
 SETTLED, OUTCOME = 0, 1
@@ -69,9 +70,9 @@ def _forward_group(
         and mask.shape[1] == 1
     )
     # Padded (see `padded`): what is never written stays zero.
-    n2, n4, p2 = padded(n, 2), padded(n, 4), padded(p, 2)
+    n2, n4, p2, p4 = padded(n, 2), padded(n, 4), padded(p, 2), padded(p, 4)
     one, minus = real.type(1.0), real.type(-1.0)
-    zeros = np.zeros((max(n2, p2), n4), real)
+    zeros = np.zeros((max(n2, p2), max(n4, padded(M, SIXTEEN))), real)
     Fp = np.zeros((n2, n4), real)
     Ft = np.zeros((n2, n4), real)
     Qs = np.zeros((n2, n4), real)
@@ -83,14 +84,19 @@ def _forward_group(
     HP = np.zeros((p2, n4), real)
     Kt = np.zeros((p2, n4), real)
     W = np.zeros((p2, n4), real)
-    L = np.zeros((p2, p2), real)
+    Ht = np.zeros((n2, p4), real)
+    L = np.zeros((p2, p4), real)
     inverse = np.zeros((p2, p2), real)
-    Ro = np.zeros((p2, p2), real)
+    Ro = np.zeros((p2, p4), real)
     work = np.empty((n, n), real)
     seen = np.empty(p, np.int64)
-    mean = np.empty((n, M), real)
-    v = np.empty((p, M), real)
-    w = np.empty((p, M), real)
+    m = padded(M, SIXTEEN) if M > 1 else 1
+    mean = np.zeros((n2, m), real)
+    last = np.zeros((n2, m), real)
+    offset = np.zeros((n2, m), real)
+    v = np.zeros((p2, m), real)
+    w = np.zeros((p2, m), real)
+    u = np.zeros((p2, m), real)
     # Largest predicted standard deviations so far (quick test), the rounding covariance (careful run).
     largest = np.zeros(n, real)
     rounding = np.empty(p, real)
@@ -155,6 +161,7 @@ def _forward_group(
                 for a in range(q):
                     for j in range(n):
                         Ho[a, j] = H[gH, tH, seen[a], j]
+                        Ht[j, a] = Ho[a, j]
                     for b in range(a + 1):
                         Ro[a, b] = real.type(0.5) * (R[gR, tR, seen[a], seen[b]] + R[gR, tR, seen[b], seen[a]])
                         Ro[b, a] = Ro[a, b]
@@ -165,12 +172,7 @@ def _forward_group(
                         Ro[q, b] = 0.0
                         inverse[q, b] = 0.0
             combine(zeros, one, Ho, predicted, q, n, HP)
-            for a in range(q):
-                for b in range(a + 1):
-                    s = Ro[a, b]
-                    for k in range(n):
-                        s += HP[a, k] * Ho[b, k]
-                    L[a, b] = s
+            combine(Ro, one, HP, Ht, q, n, L)
             log_det = real.type(0.0)
             for a in range(q):
                 for b in range(a):
@@ -292,67 +294,49 @@ def _forward_group(
                     x += Kt[a, i] * v[a, 0]
                 means[g, mean_at, i, 0] = x
             continue
-        # Those of many members: their loops are the inner ones.
+        # Those of many members: matrices with a column for each.
         if t == 0:
             for i in range(n):
                 for s in range(M):
                     mean[i, s] = m0[gm, i, of(s, m0.shape[2])]
         else:
-            tF, tc = of(t, F.shape[1]), of(t, c.shape[1])
-            for i in range(n):
-                if c.shape[3] == 1:
+            if t == 1 or c.shape[1] > 1:
+                tc = of(t, c.shape[1])
+                for i in range(n):
                     for s in range(M):
-                        mean[i, s] = c[gc, tc, i, 0]
-                else:
-                    for s in range(M):
-                        mean[i, s] = c[gc, tc, i, s]
-                for k in range(n):
-                    f = F[gF, tF, i, k]
-                    for s in range(M):
-                        mean[i, s] += f * means[g, mean_last, k, s]
+                        offset[i, s] = c[gc, tc, i, of(s, c.shape[3])]
+            combine(offset, one, Fp, last, n, n, mean)
         for a in range(q):
             for s in range(M):
                 v[a, s] = y[gy, t, seen[a], s]
-            for k in range(n):
-                h = H[gH, tH, seen[a], k]
-                for s in range(M):
-                    v[a, s] -= h * mean[k, s]
+        combine(v, minus, Ho, mean, q, n, v)
         if t >= shortest:
             for s in range(M):
                 if t >= lengths[gl, of(s, lengths.shape[1])]:
                     for a in range(q):
                         v[a, s] = 0.0
+        combine(zeros, one, inverse, v, q, q, w)
         for s in range(M):
             log_prob[g, t, s] = constant
         for a in range(q):
-            for s in range(M):
-                w[a, s] = 0.0
-            for b in range(a + 1):
-                f = inverse[a, b]
-                for s in range(M):
-                    w[a, s] += f * v[b, s]
             for s in range(M):
                 log_prob[g, t, s] -= real.type(0.5) * w[a, s] * w[a, s]
         if t >= shortest:
             for s in range(M):
                 if t >= lengths[gl, of(s, lengths.shape[1])]:
                     log_prob[g, t, s] = 0.0
-        for a in range(p):
-            for s in range(M):
-                weights[g, mean_at, a, s] = 0.0
-        for a in range(q):
-            for b in range(a, q):
-                f = inverse[b, a]
-                for s in range(M):
-                    weights[g, mean_at, seen[a], s] += f * w[b, s]
+        combine_transposed(zeros, one, inverse, w, q, q, u)
+        combine_transposed(mean, one, Kt, v, n, q, last)
         for i in range(n):
             for s in range(M):
-                means[g, mean_at, i, s] = mean[i, s]
-        for a in range(q):
-            for i in range(n):
-                f = Kt[a, i]
+                means[g, mean_at, i, s] = last[i, s]
+        if q < p:
+            for a in range(p):
                 for s in range(M):
-                    means[g, mean_at, i, s] += f * v[a, s]
+                    weights[g, mean_at, a, s] = 0.0
+        for a in range(q):
+            for s in range(M):
+                weights[g, mean_at, seen[a], s] = u[a, s]
     status[g, SETTLED] = settled
     status[g, OUTCOME] = outcome
     return True

@@ -16,7 +16,7 @@ from numba.extending import intrinsic, models, register_model
 
 from dynplat.scan.kernels.compiling import compiled
 
-FOUR, EIGHT = 4, 8
+FOUR, EIGHT, SIXTEEN = 4, 8, 16
 
 #: Bytes of a vector register: what crosses a line of the cache is read and written in two parts.
 _LINE = 64
@@ -99,19 +99,25 @@ def store(_typing: Any, array: Any, row: Any, x: Any) -> Any:
     return types.void(array, types.intp, x), codegen
 
 
+def _reader(width: int) -> Any:
+    @intrinsic
+    def read(_typing: Any, array: Any, row: Any, column: Any) -> Any:
+        """Read some numbers of a row of a contiguous matrix, from a column on."""
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return _read(context, builder, signature, arguments[0], _of_entry(context, builder, signature, *arguments))
+
+        return _Vector(array.dtype, width)(array, types.intp, types.intp), codegen
+
+    return read
+
+
+read_four, read_eight, read_sixteen = _reader(FOUR), _reader(EIGHT), _reader(SIXTEEN)
+
+
 @intrinsic
-def load_four(_typing: Any, array: Any, row: Any, column: Any) -> Any:
-    """Read four numbers of a row of a contiguous matrix, from a column on."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _read(context, builder, signature, arguments[0], _of_entry(context, builder, signature, *arguments))
-
-    return _Vector(array.dtype, FOUR)(array, types.intp, types.intp), codegen
-
-
-@intrinsic
-def store_four(_typing: Any, array: Any, row: Any, column: Any, x: Any) -> Any:
-    """Write four numbers into a row of a contiguous matrix, from a column on."""
+def write(_typing: Any, array: Any, row: Any, column: Any, x: Any) -> Any:
+    """Write a vector into a row of a contiguous matrix, from a column on."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = _of_entry(context, builder, signature, *arguments[:3])
