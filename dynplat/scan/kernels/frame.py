@@ -17,12 +17,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numba import carray, njit, types
-from numba.extending import intrinsic, overload
-from numba.np.unsafe.ndarray import to_fixed_tuple
-
-_DIMS = np.empty(0, dtype=np.int64)
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 #: Signature of a handler: the address of the call frame in, the address of an error (0 = none) out.
 HANDLER = types.intp(types.intp)
@@ -35,24 +33,11 @@ _METADATA_MAJOR, _METADATA_MINOR, _METADATA_TRAITS = 24, 28, 32
 
 
 @intrinsic
-def _pointer(_typing: Any, address: Any, like: Any) -> Any:
-    """Turn an address into a pointer to numbers of the dtype of `like`."""
-    signature = types.CPointer(like.dtype)(address, like)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return signature, codegen
-
-
-@intrinsic
 def _read(_typing: Any, address: Any, kind: Any) -> Any:
     """Read one integer of the type of `kind` at an address."""
     signature = kind(address, kind)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        from llvmlite import ir
-
         pointer = builder.inttoptr(arguments[0], ir.PointerType(context.get_value_type(signature.return_type)))
         return builder.load(pointer)
 
@@ -65,8 +50,6 @@ def write(_typing: Any, address: Any, value: Any) -> Any:
     signature = types.void(address, value)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        from llvmlite import ir
-
         pointer = builder.inttoptr(arguments[0], ir.PointerType(context.get_value_type(signature.args[1])))
         builder.store(arguments[1], pointer)
         return context.get_dummy_value()
@@ -93,44 +76,40 @@ def answers_metadata(frame: int) -> bool:
     return True
 
 
-def _array_at(buffer: Any, like: Any) -> Any:
-    raise NotImplementedError("this function exists in compiled code only")
+def _arrays(table: int) -> Any:
+    @intrinsic
+    def arrays(_typing: Any, frame: Any, likes: Any) -> Any:
+        # Arrays that compiled code closes over are constants to numba.
+        kinds = tuple(types.Array(like.dtype, like.ndim, "C") for like in likes)
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            def word(address: Any, offset: int) -> Any:
+                place = builder.add(address, ir.Constant(address.type, offset))
+                return builder.load(builder.inttoptr(place, address.type.as_pointer()))
+
+            buffers = word(arguments[0], table + _ITEMS)
+            found = [_array(context, builder, kind, word, word(buffers, 8 * i)) for i, kind in enumerate(kinds)]
+            return context.make_tuple(builder, signature.return_type, found)
+
+        return types.Tuple(kinds)(frame, likes), codegen
+
+    return arrays
 
 
-@overload(_array_at)
-def _array_at_compiled(buffer: Any, like: Any) -> Any:
-    rank = like.ndim
-
-    def read(buffer: Any, like: Any) -> Any:
-        dims = carray(_pointer(read_word(buffer + _BUFFER_DIMS), _DIMS), rank)  # pyright: ignore[reportCallIssue]
-        return carray(_pointer(read_word(buffer + _BUFFER_DATA), like), to_fixed_tuple(dims, rank))
-
-    return read
-
-
-def _arrays_at(table: Any, likes: Any) -> Any:
-    raise NotImplementedError("this function exists in compiled code only")
-
-
-@overload(_arrays_at)
-def _arrays_at_compiled(table: Any, likes: Any) -> Any:
-    # numba compares signatures with their annotations, and joins tuples with + alone.
-    def nothing(table: Any, likes: Any) -> Any:
-        return ()
-
-    def read(table: Any, likes: Any) -> Any:
-        return (_array_at(read_word(table), likes[0]),) + _arrays_at(table + 8, likes[1:])  # noqa: RUF005
-
-    return read if len(likes) else nothing
+def _array(context: Any, builder: Any, kind: Any, word: Any, buffer: Any) -> Any:
+    """Make an array of a buffer of XLA, whose numbers are contiguous."""
+    dims = word(buffer, _BUFFER_DIMS)
+    shape = [word(dims, 8 * axis) for axis in range(kind.ndim)]
+    strides = [context.get_constant(types.intp, kind.dtype.bitwidth // 8)]
+    for length in reversed(shape[1:]):
+        strides.insert(0, builder.mul(strides[0], length))
+    data = builder.inttoptr(word(buffer, _BUFFER_DATA), context.get_data_type(kind.dtype).as_pointer())
+    array = context.make_array(kind)(context, builder)
+    itemsize = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
+    populate_array(array, data=data, shape=shape, strides=strides, itemsize=itemsize, meminfo=None)
+    return array._getvalue()
 
 
-@njit(nogil=True)
-def arguments(frame: int, likes: Any) -> Any:
-    """Return the arguments of a call as a tuple of arrays with the types of `likes`."""
-    return _arrays_at(read_word(frame + _ARGUMENTS + _ITEMS), likes)
-
-
-@njit(nogil=True)
-def results(frame: int, likes: Any) -> Any:
-    """Return the results of a call, to be written to, as a tuple of arrays with the types of `likes`."""
-    return _arrays_at(read_word(frame + _RESULTS + _ITEMS), likes)
+#: Functions (frame, likes) that give the arguments of a call, and its results to be written to, as tuples of arrays with
+#: the types of `likes`.
+arguments, results = _arrays(_ARGUMENTS), _arrays(_RESULTS)
