@@ -110,6 +110,6 @@ def _array(context: Any, builder: Any, kind: Any, word: Any, buffer: Any) -> Any
     return array._getvalue()
 
 
-#: Functions (frame, likes) that give the arguments of a call, and its results to be written to, as tuples of arrays with
+#: Functions (frame, likes) that give the arguments of a call, and its results to be written to, as tuples of arrays of
 #: the types of `likes`.
 arguments, results = _arrays(_ARGUMENTS), _arrays(_RESULTS)

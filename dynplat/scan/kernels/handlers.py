@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import llvmlite.binding
-from numba import types, typeof
+from numba import typeof, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
