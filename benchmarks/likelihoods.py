@@ -38,7 +38,7 @@ CASES = (
 )
 QUICK = ((4, 2, 1_000, 1, "invariant"), (4, 2, 1_000, 64, "invariant"), (4, 2, 1_000, 1, "general"))
 
-OURS = ("dynplat torch", "dynplat jax", "dynplat torch, no steady state")
+OURS = ("dynplat torch", "dynplat jax", "dynplat torch, no steady state", "dynplat jax, no steady state")
 #: Longest series each peer is given: beyond it a call takes minutes.
 LIMITS = {"cuthbert": 10_000, "dynamax": 100_000, "jax lax.scan": 100_000, "pyro GaussianHMM": 100_000}
 
@@ -91,7 +91,7 @@ def ours_torch(case: dict[str, np.ndarray], gradient: bool, steady_state: bool =
     return run
 
 
-def ours_jax(case: dict[str, np.ndarray], gradient: bool) -> Any:
+def ours_jax(case: dict[str, np.ndarray], gradient: bool, steady_state: bool = True) -> Any:
     """Our chain under JAX."""
     import jax.numpy as jnp
 
@@ -104,7 +104,7 @@ def ours_jax(case: dict[str, np.ndarray], gradient: bool) -> Any:
     a["y"] = jnp.nan_to_num(a["y"])
 
     def value(F: Any, Q: Any, R: Any, y: Any) -> Any:
-        chain = LinearGaussian(F, Q, a["H"], R, a["m0"], a["P0"])
+        chain = LinearGaussian(F, Q, a["H"], R, a["m0"], a["P0"], steady_state=steady_state)
         return chain.log_prob(Observations(times, y, mask)).sum()
 
     return jitted(value, a, gradient)
@@ -301,6 +301,7 @@ def peer_pyro(case: dict[str, np.ndarray], gradient: bool) -> Any:
 CONTENDERS = {
     "dynplat torch": ours_torch,
     "dynplat torch, no steady state": lambda case, gradient: ours_torch(case, gradient, steady_state=False),
+    "dynplat jax, no steady state": lambda case, gradient: ours_jax(case, gradient, steady_state=False),
     "dynplat jax": ours_jax,
     "jax lax.scan": peer_scan,
     "dynamax": peer_dynamax,

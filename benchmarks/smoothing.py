@@ -212,7 +212,8 @@ BENCHMARK = Benchmark(
     best_of=OURS[:2],
     too_large=lambda name, case: False,
     describe=describe,
-    tolerance=lambda case: 0.1 if case[-1] == "draws" else 1e-8,
+    # dynamax adds 1e-9 to the diagonal of what it inverts, which its smoother does at every row.
+    tolerance=lambda case: 0.1 if case[-1] == "draws" else 1e-6,
     without_gradient=lambda case: case[-1] == "draws",
 )
 
