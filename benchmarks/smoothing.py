@@ -2,7 +2,7 @@
 
 `measurement.py` says how contenders are measured. The systems are those of `likelihoods.py`.
 
-Smoothers give means and covariances of all rows; a fixed weighted sum of them must agree to 1e-8 (float64), and
+Smoothers give means and covariances of all rows; a fixed weighted sum of them must agree to 1e-6 (float64), and
 gradients are those of that sum with respect to the transition and both noise covariances. Draws are 100 joint paths of
 the states given one series; there the average variance of some of their rows must agree to 10 %, which is four or more
 standard errors of an average over so many.
