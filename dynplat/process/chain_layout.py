@@ -7,11 +7,7 @@ when the holes do not differ between series) is computed once along it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
 from typing import NamedTuple
-
-import numpy as np
 
 from dynplat.arrays import Array, array_namespace, asarray_like, stop_gradient, symmetrise
 from dynplat.semigroup import GaussianState, Step, initial_state, project_missing
@@ -109,33 +105,6 @@ def _with_columns(first: Array, others: Array) -> Array:
         [xp.broadcast_to(part, (*lead, part.shape[-1])) for part in (first, others)],
         axis=-1,
     )
-
-
-def grouped(
-    arrays: Sequence[Array], cores: Sequence[int], lead: tuple[int, ...] | None = None
-) -> tuple[tuple[int, ...], list[Array]]:
-    """Merge the leading axes of arrays into one, of length 1 where an array does not change along any of them.
-
-    Args:
-        arrays: Arrays whose leading axes broadcast.
-        cores: Number of core dimensions of each.
-        lead: Their leading axes, broadcast, where known.
-
-    Returns:
-        The leading axes, and arrays (group, core dimensions): what compiled kernels read.
-    """
-    if lead is None:
-        shapes = [tuple(a.shape[: a.ndim - core]) for a, core in zip(arrays, cores, strict=True)]
-        lead = tuple(int(size) for size in np.broadcast_shapes(*shapes))
-    merged = []
-    for array, core in zip(arrays, cores, strict=True):
-        own = tuple(array.shape[array.ndim - core :])
-        if prod(array.shape[: array.ndim - core]) != 1:
-            array = array_namespace(array).broadcast_to(array, (*lead, *own))
-            merged.append(array_namespace(array).reshape(array, (prod(lead), *own)))
-        else:
-            merged.append(array_namespace(array).reshape(array, (1, *own)))
-    return lead, merged
 
 
 def time_first(array: Array, num_core: int, num_lead: int) -> Array:

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dynplat.arrays import Array, array_namespace, asarray_like, is_jax_array
-from dynplat.process.chain_layout import grouped
 from dynplat.scan import check_driver, runs_compiled
-from dynplat.scan.kernels.calling import call_kernel
+from dynplat.scan.kernels.calling import call_kernel, grouped
 from dynplat.scan.kernels.kernel import available_threads
 
 #: Gaps that a thread is given at least.

@@ -23,11 +23,11 @@ from dynplat.arrays import (
     is_torch_array,
     take_rows,
 )
-from dynplat.process.chain_layout import grouped, time_first, time_last
+from dynplat.process.chain_layout import time_first, time_last
 from dynplat.process.emissions import draw_index, index_type
 from dynplat.scan import choose_driver, fold, prefix, tree
 from dynplat.scan.drivers import runs_triton
-from dynplat.scan.kernels.calling import call_kernel
+from dynplat.scan.kernels.calling import call_kernel, grouped
 from dynplat.semigroup.log_matrix import (
     LogStep,
     act_max,

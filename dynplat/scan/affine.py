@@ -11,7 +11,6 @@ once, and add its gradient up without an array of the size of the states.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from dynplat.arrays import Array, array_namespace, asarray_like, is_jax_array, i
 from dynplat.errors import ArgumentError
 from dynplat.scan import balanced, sequential, tree
 from dynplat.scan.drivers import check_driver, choose_driver, runs_compiled, runs_triton
+from dynplat.scan.kernels.calling import call_kernel, grouped
 from dynplat.semigroup.affine import (
     DenseMap,
     DiagonalMap,
@@ -273,7 +273,7 @@ def _time_last(states: Array) -> Array:
 def _on_gpu(multipliers: Array, offsets: Array, initial: Array, lead: tuple[int, ...], *, reverse: bool) -> Array:
     from dynplat.scan.kernels import affine_triton
 
-    arrays = [_grouped(a, core, lead) for a, core in ((multipliers, 2), (offsets, 2), (initial, 1))]
+    _, arrays = grouped((multipliers, offsets, initial), (2, 2, 1), lead)
     states = affine_triton.scan(*arrays, reverse=reverse, twin=_TWINS[_DIAGONAL, reverse])
     return states.reshape((*lead, *states.shape[1:]))
 
@@ -283,34 +283,14 @@ def _compiled(
 ) -> Array:
     from dynplat.scan.kernels.affine import DENSE, DIAGONAL
 
-    xp = array_namespace(offsets)
     kernel = DIAGONAL if form is _DIAGONAL else DENSE
-    arrays = [_grouped(a, core, lead) for a, core in ((multipliers, form.core + 1), (offsets, 2), (initial, 1))]
-    settings: list[Any] = [np.array([[reverse, is_torch_array(offsets)]], dtype=np.uint8)]
+    _, arrays = grouped((multipliers, offsets, initial), (form.core + 1, 2, 1), lead)
+    settings: list[Array] = [np.array([[reverse, is_torch_array(offsets)]], dtype=np.uint8)]
     if kernel is DIAGONAL:
         settings.append(np.array([[0, offsets.shape[-1]]], dtype=np.int32))
-    if is_torch_array(offsets):
-        from dynplat.scan.kernels.torch import call
-
-        (states,), _ = call(kernel, _TWINS[form, reverse], [*arrays, *(asarray_like(s, offsets) for s in settings)])
-    elif is_jax_array(offsets):
-        from dynplat.scan.kernels.jax import call
-
-        (states,), _ = call(kernel, _TWINS[form, reverse], [*arrays, *(xp.asarray(s) for s in settings)])
-    else:
-        states = kernel.run([*arrays, *settings], keep=False)[0]
-    return xp.reshape(states, (*lead, *states.shape[1:]))
-
-
-def _grouped(array: Array, core: int, lead: tuple[int, ...]) -> Array:
-    """Merge the leading axes into one, of length 1 where an array does not change along any of them."""
-    xp = array_namespace(array)
-    own = tuple(array.shape[array.ndim - core :])
-    if math.prod(array.shape[: array.ndim - core]) == 1:
-        return xp.reshape(array, (1, *own))
-    if tuple(array.shape) != (*lead, *own):
-        array = xp.broadcast_to(array, (*lead, *own))
-    return xp.reshape(array, (math.prod(lead), *own))
+    arrays += [asarray_like(setting, offsets) for setting in settings]
+    (states,), _ = call_kernel(kernel, _TWINS[form, reverse], arrays)
+    return array_namespace(offsets).reshape(states, (*lead, *states.shape[1:]))
 
 
 def _twin(form: _Form, reverse: bool, multipliers: Array, offsets: Array, initial: Array, *_: Array) -> tuple[Array]:

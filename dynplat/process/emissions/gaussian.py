@@ -15,10 +15,9 @@ from dynplat.arrays import (
     common_type,
     compiled,
 )
-from dynplat.process.chain_layout import grouped
 from dynplat.process.emissions.base import AbstractEmission, check_positive
 from dynplat.scan import runs_compiled
-from dynplat.scan.kernels.calling import call_kernel
+from dynplat.scan.kernels.calling import call_kernel, grouped
 
 _HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
