@@ -9,7 +9,7 @@ Every contender has the same priors and data, and runs in a process of its own; 
 compiling and warm-up included. Of the four parameters the smallest effective sample size counts. Posterior means must
 agree with the first contender's to four standard errors.
 
-Run: python benchmarks/sampling.py [--markdown FILE] [--only NAME ...]
+Run: python benchmarks/sampling.py [--seeds N] [--markdown FILE] [--only NAME ...]
 Peers: pip install 'dynplat[benchmarks]'
 """
 
@@ -46,7 +46,7 @@ def make_data() -> np.ndarray:
 # Each contender runs NUTS and returns draws of the parameters, (draw, parameter).
 
 
-def ours_numpyro() -> np.ndarray:
+def ours_numpyro(seed: int) -> np.ndarray:
     """Our chain as a NumPyro distribution."""
     import numpyro
 
@@ -56,10 +56,10 @@ def ours_numpyro() -> np.ndarray:
         law = LinearGaussian(**_chain(mean, phi, sd, noise, np.ones))
         numpyro.sample("y", law, obs=y[:, None])
 
-    return _numpyro(observe)
+    return _numpyro(observe, seed)
 
 
-def numpyro_scan() -> np.ndarray:
+def numpyro_scan(seed: int) -> np.ndarray:
     """A Kalman filter written by hand with `lax.scan` for a single number a row, as a factor of a NumPyro model."""
     import jax
     import jax.numpy as jnp
@@ -78,10 +78,10 @@ def numpyro_scan() -> np.ndarray:
         start = (jnp.zeros(()), jnp.full((), START**2))
         numpyro.factor("y", jax.lax.scan(step, start, (y, jnp.arange(ROWS) == 0))[1].sum())
 
-    return _numpyro(observe)
+    return _numpyro(observe, seed)
 
 
-def numpyro_matrix_scan() -> np.ndarray:
+def numpyro_matrix_scan(seed: int) -> np.ndarray:
     """The same filter written for any linear-Gaussian chain, with matrices of one row and column."""
     import jax
     import jax.numpy as jnp
@@ -106,10 +106,10 @@ def numpyro_matrix_scan() -> np.ndarray:
         start = (jnp.zeros(1), START**2 * one)
         numpyro.factor("y", jax.lax.scan(step, start, (y[:, None], jnp.arange(ROWS) == 0))[1].sum())
 
-    return _numpyro(observe)
+    return _numpyro(observe, seed)
 
 
-def ours_pyro() -> np.ndarray:
+def ours_pyro(seed: int) -> np.ndarray:
     """Our chain as a Pyro distribution."""
     import pyro
     import torch
@@ -120,10 +120,10 @@ def ours_pyro() -> np.ndarray:
         law = LinearGaussian(**_chain(mean, phi, sd, noise, lambda shape: torch.ones(shape, dtype=torch.float64)))
         pyro.sample("y", law, obs=y[:, None])
 
-    return _pyro(observe)
+    return _pyro(observe, seed)
 
 
-def pyro_hmm() -> np.ndarray:
+def pyro_hmm(seed: int) -> np.ndarray:
     """Pyro's `GaussianHMM`, whose start is one transition before the first row."""
     import pyro
     import torch
@@ -148,7 +148,7 @@ def pyro_hmm() -> np.ndarray:
         pyro.sample("y0", first, obs=y[0])
         pyro.sample("y", law, obs=y[1:, None])
 
-    return _pyro(observe)
+    return _pyro(observe, seed)
 
 
 def _chain(mean: Any, phi: Any, sd: Any, noise: Any, ones: Callable[[tuple[int, ...]], Any]) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _chain(mean: Any, phi: Any, sd: Any, noise: Any, ones: Callable[[tuple[int, 
     }
 
 
-def _numpyro(observe: Callable[..., None]) -> np.ndarray:
+def _numpyro(observe: Callable[..., None], seed: int) -> np.ndarray:
     import jax
     import jax.numpy as jnp
     import numpyro
@@ -184,12 +184,12 @@ def _numpyro(observe: Callable[..., None]) -> np.ndarray:
         )
 
     mcmc = MCMC(NUTS(model), num_warmup=DRAWS, num_samples=DRAWS, progress_bar=False)
-    mcmc.run(jax.random.key(0))
+    mcmc.run(jax.random.key(seed))
     samples = mcmc.get_samples()
     return np.stack([np.asarray(samples[name]) for name in NAMES], axis=-1)
 
 
-def _pyro(observe: Callable[..., None]) -> np.ndarray:
+def _pyro(observe: Callable[..., None], seed: int) -> np.ndarray:
     import pyro
     import pyro.distributions as dist
     import torch
@@ -197,7 +197,7 @@ def _pyro(observe: Callable[..., None]) -> np.ndarray:
 
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)  # several make these small tensors slower
-    pyro.set_rng_seed(0)
+    pyro.set_rng_seed(seed)
     y = torch.as_tensor(make_data())
 
     def model() -> None:
@@ -226,10 +226,10 @@ CONTENDERS = {
 RIVALS = {"dynplat, NumPyro": "lax.scan with matrices, NumPyro", "dynplat, Pyro": "GaussianHMM, Pyro"}
 
 
-def measure_here(name: str) -> dict[str, Any]:
+def measure_here(name: str, seed: int) -> dict[str, Any]:
     """Run a contender in this process."""
     started = time.perf_counter()
-    draws = CONTENDERS[name]()
+    draws = CONTENDERS[name](seed)
     seconds = time.perf_counter() - started
     from numpyro.diagnostics import effective_sample_size
 
@@ -242,26 +242,35 @@ def measure_here(name: str) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Print the table; exit code 1 when posterior means disagree."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), help="some contenders")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(measure_here(arguments.one)))
-        return 0
-    results: dict[str, dict[str, Any]] = {}
-    for name in arguments.only:
-        command = [sys.executable, __file__, "--one", name]
+def measure(name: str, seeds: int) -> dict[str, Any] | None:
+    """Run a contender once for each seed, in processes of their own, and average; None where it failed."""
+    runs = []
+    for seed in range(seeds):
+        command = [sys.executable, __file__, "--one", json.dumps([name, seed])]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env={**os.environ, "JAX_ENABLE_X64": "1"}
         )
         if done.returncode:
             print(f"  {name}: failed: {done.stderr.strip().splitlines()[-1][:200]}", file=sys.stderr)
-        else:
-            results[name] = json.loads(done.stdout.splitlines()[-1])
+            return None
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+    average = {key: np.mean([run[key] for run in runs], axis=0) for key in ("seconds", "effective", "means", "errors")}
+    return {**average, "errors": average["errors"] / np.sqrt(seeds)}
+
+
+def main() -> int:
+    """Print the table; exit code 1 when posterior means disagree."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), help="some contenders")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each contender, which are averaged")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure_here(*json.loads(arguments.one))))
+        return 0
+    found = {name: measure(name, arguments.seeds) for name in arguments.only}
+    results = {name: result for name, result in found.items() if result is not None}
     lines = [
         "| | seconds | smallest effective sample size | a second | times its rival | " + " | ".join(NAMES) + " |",
         "|" + "---|" * (5 + len(NAMES)),
