@@ -79,6 +79,27 @@ def test_leading_axes_become_groups_and_members(own, lead, holes):
     np.testing.assert_array_equal(host, steps)
 
 
+# Below, at and above the widths of vectors that the kernel takes: 2 rows; 4 and 16 columns; 8 and 16 members.
+@pytest.mark.parametrize(
+    ("n", "p", "members"), [(1, 1, 2), (2, 2, 9), (5, 3, 17), (16, 8, 40), (17, 5, 16), (12, 1, 1), (33, 2, 3)]
+)
+def test_any_number_of_states_channels_and_members(n, p, members):
+    rng = np.random.default_rng(11)
+    arrays = chain_arrays(rng, n=n, p=p, rows=7)
+    arrays["F"] /= np.sqrt(n)
+    mask = rng.random((7, p)) > 0.3
+    lengths = rng.integers(0, 8, members)
+    mask = mask & (np.arange(7)[:, None] < lengths[:, None, None])
+    values = np.where(mask, rng.standard_normal((members, 7, p)), 0.0)
+    weights = rng.standard_normal((members, 7))
+    arrays["m0"] = rng.standard_normal((members, n))
+    observations = Observations(np.arange(7.0), values, mask)
+    steps, gradients = value_and_gradients(arrays, observations, "compiled", weights)
+    wanted_steps, wanted = value_and_gradients(arrays, observations, "sequential", weights)
+    np.testing.assert_allclose(steps, wanted_steps, rtol=1e-10, atol=1e-12)
+    assert_close(gradients, wanted, 1e-10)
+
+
 def ragged_batch():
     rng = np.random.default_rng(5)
     lengths = np.array([30, 0, 12, 29, 1])

@@ -1,7 +1,7 @@
 """Products of small matrices in compiled code, with sums that stay in registers.
 
-Matrices are padded with zeros: rows to an even number; columns to a multiple of four, or of eight where they stand for
-the members of a group, of which there may be many.
+Matrices are padded with zeros: rows to an even number; columns to a multiple of four, or of sixteen where they stand
+for the members of a group, of which there may be many.
 """
 
 # pyright does not know that the first argument of numba's intrinsics is left out.
