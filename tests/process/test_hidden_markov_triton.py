@@ -1,9 +1,5 @@
 """The filter in Triton: the sequential driver's values and gradients in the interpreter, and code for GPUs."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 pytest.importorskip("triton", reason="Triton has no wheels for this platform")
@@ -91,47 +87,24 @@ print("equal")
 """
 
 COMPILED = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-
 from dynplat.scan.kernels import hidden_markov_triton
 
-
-def code(kernel, number, **constants):
-    types = {
-        name: "constexpr" if name in constants else "i32" if name.startswith("num_") or name[-6:] == "_group"
-        or name[-4:] == "_row" else "*" + number for name in kernel.arg_names
-    }
-    source = ASTSource(kernel, signature=types, constexprs=constants)
-    return triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm
-
-
 for number, states in (("fp32", 4), ("fp64", 32)):
-    assert code(hidden_markov_triton._forward, number, KEEP=True, STATES=states)["cubin"]
+    assert gpu_code(hidden_markov_triton._forward, number, KEEP=True, STATES=states)["cubin"]
     for of_transition in (0, 1, 2):
-        asm = code(hidden_markov_triton._backward, number, OF_TRANSITION=of_transition, OF_DENSITY=True, STATES=states)
+        asm = gpu_code(hidden_markov_triton._backward, number, OF_TRANSITION=of_transition, OF_DENSITY=True,
+                       STATES=states)
         assert asm["cubin"]
 print("compiled")
 """
 
 
-def output_of(code, **environment):
-    # Triton reads its environment when it is imported.
-    inherited = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**inherited, **environment}
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_interpreted_values_and_gradients_equal_the_sequential_driver():
+def test_interpreted_values_and_gradients_equal_the_sequential_driver(output_of):
     assert output_of(INTERPRETED, TRITON_INTERPRET="1") == "equal\n"
 
 
-def test_code_for_a_gpu_is_made(tmp_path):
-    assert output_of(COMPILED, TRITON_CACHE_DIR=str(tmp_path)) == "compiled\n"
+def test_code_for_a_gpu_is_made(output_with_gpu_code):
+    assert output_with_gpu_code(COMPILED) == "compiled\n"
 
 
 def test_it_is_chosen_on_a_gpu_for_many_series_of_few_states():

@@ -1,9 +1,5 @@
 """The recurrence in Triton: the sequential driver's values and gradients in the interpreter, and code for GPUs."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 pytest.importorskip("triton", reason="Triton has no wheels for this platform")
@@ -72,50 +68,25 @@ print("equal")
 """
 
 COMPILED = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-
 from dynplat.scan.kernels import affine_triton
-
-
-def code(kernel, **constants):
-    names = kernel.arg_names
-    types = {
-        name: "constexpr" if name in constants else "i32" if name.startswith("num_") or name[-6:] == "_group"
-        or name[-4:] == "_row" else "*fp32" for name in names
-    }
-    source = ASTSource(kernel, signature=types, constexprs=constants)
-    return triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm
-
 
 tile = {"ROWS": affine_triton.TILE_ROWS, "CHANNELS": affine_triton.TILE_CHANNELS}
 for pairs in (False, True):
-    assert code(affine_triton._forward, REVERSE=False, COMPLEX=pairs, **tile)["cubin"]
+    assert gpu_code(affine_triton._forward, "fp32", REVERSE=False, COMPLEX=pairs, **tile)["cubin"]
     for of_multipliers, of_offsets in ((1, 1), (2, 1), (0, 2)):
-        asm = code(affine_triton._backward, OF_MULTIPLIERS=of_multipliers, OF_OFFSETS=of_offsets, REVERSE=True,
-                   COMPLEX=pairs, **tile)
+        asm = gpu_code(affine_triton._backward, "fp32", OF_MULTIPLIERS=of_multipliers, OF_OFFSETS=of_offsets,
+                       REVERSE=True, COMPLEX=pairs, **tile)
         assert asm["cubin"]
 print("compiled")
 """
 
 
-def output_of(code, **environment):
-    # Triton reads its environment when it is imported.
-    inherited = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**inherited, **environment}
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_interpreted_values_and_gradients_equal_the_sequential_driver():
+def test_interpreted_values_and_gradients_equal_the_sequential_driver(output_of):
     assert output_of(INTERPRETED, TRITON_INTERPRET="1") == "equal\n"
 
 
-def test_code_for_a_gpu_is_made(tmp_path):
-    assert output_of(COMPILED, TRITON_CACHE_DIR=str(tmp_path)) == "compiled\n"
+def test_code_for_a_gpu_is_made(output_with_gpu_code):
+    assert output_with_gpu_code(COMPILED) == "compiled\n"
 
 
 def test_triton_is_chosen_on_a_gpu_alone(monkeypatch):

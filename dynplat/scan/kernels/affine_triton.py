@@ -24,6 +24,8 @@ import torch
 import triton
 import triton.language as tl
 
+from dynplat.scan.kernels.torch import differentiate_twin, stride
+
 #: Rows and channels of a tile.
 TILE_ROWS, TILE_CHANNELS = 64, 16
 
@@ -209,12 +211,7 @@ class _Differentiable(torch.autograd.Function):
         *inputs, states = ctx.saved_tensors
         wanted = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():  # somebody differentiates this gradient
-            places = [place for place in range(3) if wanted[place]]
-            found = torch.autograd.grad(
-                ctx.twin(*inputs), [inputs[place] for place in places], (cotangent,), create_graph=True
-            )
-            by_place = dict(zip(places, found, strict=True))
-            return (None, None, *(by_place.get(place) for place in range(3)))
+            return (None, None, *differentiate_twin(ctx.twin, inputs, wanted, (cotangent,)))
         cotangent = cotangent.resolve_conj().resolve_neg().contiguous()
         groups, rows, channels = states.shape
         uses = [
@@ -244,8 +241,8 @@ def _real(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def _strides(tensor: torch.Tensor) -> tuple[int, int]:
-    """Steps in memory along groups and rows, 0 along an axis of length 1, so that what is shared is read again."""
-    return tuple(0 if size == 1 else step for size, step in zip(tensor.shape[:2], tensor.stride()[:2], strict=True))  # pyright: ignore[reportReturnType]
+    """Steps in memory along groups and rows."""
+    return stride(tensor, 0), stride(tensor, 1)
 
 
 def _grid(groups: int, channels: int) -> tuple[int, int]:

@@ -25,6 +25,8 @@ import torch
 import triton
 import triton.language as tl
 
+from dynplat.scan.kernels.torch import differentiate_twin, stride
+
 #: Most states: a matrix must fit the registers of a program. Fewest series: fewer leave most of a GPU idle.
 MOST_STATES, FEWEST_SERIES = 32, 32
 
@@ -151,7 +153,7 @@ class _Differentiable(torch.autograd.Function):
         with torch.cuda.device_of(log_prob):
             _forward[(groups,)](
                 *inputs, log_prob, predicted, filtered, rows, K,
-                _step(log_initial, 0), _step(log_transition, 0), _step(log_transition, 1), _step(log_density, 0),
+                stride(log_initial, 0), stride(log_transition, 0), stride(log_transition, 1), stride(log_density, 0),
                 KEEP=keep, **_tile(K),
             )  # fmt: skip
         ctx.save_for_backward(*inputs, log_prob, predicted, filtered)
@@ -163,16 +165,7 @@ class _Differentiable(torch.autograd.Function):
         *inputs, log_prob, predicted, filtered = ctx.saved_tensors
         wanted = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():  # somebody differentiates this gradient
-            places = [place for place in range(3) if wanted[place]]
-            found = torch.autograd.grad(
-                ctx.twin(*inputs),
-                [inputs[place] for place in places],
-                (cotangent,),
-                create_graph=True,
-                allow_unused=True,
-            )
-            by_place = dict(zip(places, found, strict=True))
-            return (None, *(by_place.get(place) for place in range(3)))
+            return (None, *differentiate_twin(ctx.twin, inputs, wanted, (cotangent,)))
         log_transition = inputs[1]
         groups, rows, K = filtered.shape
         moving = log_transition.shape[1] > 1
@@ -185,8 +178,8 @@ class _Differentiable(torch.autograd.Function):
         with torch.cuda.device_of(filtered):
             _backward[(groups,)](
                 log_transition, log_prob, predicted, filtered, cotangent.contiguous(),
-                d_initial, d_transition, d_density, rows, K, _step(log_transition, 0), _step(log_transition, 1),
-                _step(log_transition, 0), _step(log_transition, 1),
+                d_initial, d_transition, d_density, rows, K, stride(log_transition, 0), stride(log_transition, 1),
+                stride(log_transition, 0), stride(log_transition, 1),
                 OF_TRANSITION=(2 if moving else 1) if wanted[1] else 0, OF_DENSITY=bool(wanted[2]), **_tile(K),
             )  # fmt: skip
         summed = (
@@ -200,8 +193,3 @@ def _tile(states: int) -> dict[str, int]:
     """Padded number of states, and threads for its square."""
     padded = triton.next_power_of_2(states)
     return {"STATES": padded, "num_warps": 1 if padded <= 16 else 4}
-
-
-def _step(tensor: torch.Tensor, axis: int) -> int:
-    """Step in memory along an axis, 0 along one of length 1, so that what is shared is read again."""
-    return 0 if tensor.shape[axis] == 1 else tensor.stride(axis)

@@ -37,6 +37,33 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.resolve_conj().resolve_neg().contiguous()
 
 
+def differentiate_twin(
+    twin: Twin, inputs: Sequence[torch.Tensor], needed: Sequence[bool], cotangents: Sequence[torch.Tensor]
+) -> list[torch.Tensor | None]:
+    """Gradients of a kernel's inputs that can be differentiated again; None where they are not needed, or zero."""
+    places = [place for place in range(len(inputs)) if needed[place]]
+    # One input may have been computed from another: only views of them keep the gradients apart.
+    own = [tensor.view_as(tensor) for tensor in inputs]
+    # A value may be a constant for differentiation.
+    moving = [(v, c) for v, c in zip(twin(*own), cotangents, strict=True) if v.requires_grad]
+    found = torch.autograd.grad(
+        [value for value, _ in moving],
+        [own[place] for place in places],
+        [cotangent for _, cotangent in moving],
+        create_graph=True,
+        allow_unused=True,
+    )
+    gradients: list[torch.Tensor | None] = [None] * len(inputs)
+    for place, gradient in zip(places, found, strict=True):
+        gradients[place] = gradient
+    return gradients
+
+
+def stride(tensor: torch.Tensor, axis: int) -> int:
+    """Step in memory along an axis, 0 along one of length 1, so that what is shared is read again."""
+    return 0 if tensor.shape[axis] == 1 else tensor.stride(axis)
+
+
 class _Differentiable(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kernel: Kernel, twin: Twin, report: list[Any], *inputs: torch.Tensor) -> Any:
@@ -57,20 +84,7 @@ class _Differentiable(torch.autograd.Function):
         needed = ctx.needs_input_grad[3:]
         gradients: list[torch.Tensor | None] = [None] * len(inputs)
         if torch.is_grad_enabled():  # somebody differentiates this gradient
-            places = [place for place in range(len(inputs)) if needed[place]]
-            # One input may have been computed from another: only views of them keep the gradients apart.
-            own = [tensor.view_as(tensor) for tensor in inputs]
-            # A value may be a constant for differentiation.
-            moving = [(v, c) for v, c in zip(ctx.twin(*own), cotangents, strict=True) if v.requires_grad]
-            found = torch.autograd.grad(
-                [value for value, _ in moving],
-                [own[place] for place in places],
-                [cotangent for _, cotangent in moving],
-                create_graph=True,
-                allow_unused=True,
-            )
-            for place, gradient in zip(places, found, strict=True):
-                gradients[place] = gradient
+            gradients = differentiate_twin(ctx.twin, inputs, needed, cotangents)
         else:
             places = list(kernel.differentiable)
             found = kernel.pull_back(
