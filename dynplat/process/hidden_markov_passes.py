@@ -8,7 +8,6 @@ device and derivative; and a compiled one for arrays on the CPU. Paths are follo
 from __future__ import annotations
 
 import sys
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from dynplat.arrays import (
 from dynplat.process.chain_layout import time_first, time_last
 from dynplat.process.emissions import draw_index, index_type
 from dynplat.scan import choose_driver, fold, prefix, tree
-from dynplat.scan.drivers import runs_triton
+from dynplat.scan.drivers import runs_triton_by_series
 from dynplat.scan.kernels.calling import call_kernel, grouped
 from dynplat.semigroup.log_matrix import (
     LogStep,
@@ -64,8 +63,11 @@ class Laws(NamedTuple):
 
 def lead_shape(chain: Chain) -> tuple[int, ...]:
     """Leading axes of all arrays, broadcast."""
-    shapes = [tuple(a.shape[:-core]) for a, core in zip(chain, (1, 3, 2), strict=True)]
-    return tuple(int(size) for size in np.broadcast_shapes(*shapes))
+    return tuple(int(size) for size in np.broadcast_shapes(*_leads(chain)))
+
+
+def _leads(chain: Chain) -> list[tuple[int, ...]]:
+    return [tuple(a.shape[:-core]) for a, core in zip(chain, (1, 3, 2), strict=True)]
 
 
 # Which form runs.
@@ -110,12 +112,8 @@ def log_prob_steps(chain: Chain, driver: str) -> Array:
 
 
 def _runs_triton(driver: str, chain: Chain) -> bool:
-    """Whether the kernel for a GPU serves: there, where it is expected to pay."""
-    if not runs_triton(driver, chain.log_density):
-        return False
-    from dynplat.scan.kernels.hidden_markov_triton import pays
-
-    return pays(prod(lead_shape(chain)), int(chain.log_initial.shape[-1]))
+    K = int(chain.log_initial.shape[-1])
+    return runs_triton_by_series(driver, chain.log_density, "hidden Markov", (K,), _leads(chain))
 
 
 def _triton_log_prob(chain: Chain) -> Array:

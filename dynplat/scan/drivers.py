@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from math import prod
+
+import numpy as np
 
 from dynplat.arrays import Array, in_torch_transform, is_jax_array, is_torch_array
 from dynplat.errors import ArgumentError, CapabilityError
@@ -18,6 +21,11 @@ DRIVERS = ("auto", "compiled", "sequential", "balanced")
 #: Dtypes of kernels of real numbers, and of those that take complex numbers too.
 _REAL = ("float32", "float64")
 _COMPLEX = (*_REAL, "complex64", "complex128")
+
+#: Kernels in Triton with a program for each series: fewer leave most of a GPU idle, and matrices of more states (and
+#: channels) do not fit the registers of a program. These bounds were not measured.
+FEWEST_SERIES = 32
+MOST_SIZES = {"hidden Markov": (32,)}
 
 #: Below this number of rows a tree does not pay under torch on a CPU (value and gradient, states 2 to 12).
 _SHORT = 16
@@ -102,6 +110,25 @@ def runs_triton(driver: str, like: Array) -> bool:
         and _dtype_name(like) in _COMPLEX
         and not in_torch_transform()
         and _has_triton()
+    )
+
+
+def runs_triton_by_series(
+    driver: str, like: Array, chain: str, sizes: tuple[int, ...], leads: Iterable[tuple[int, ...]]
+) -> bool:
+    """Whether a filter in Triton, with a program for each series, runs: where `runs_triton`, if it is expected to pay.
+
+    Args:
+        driver: The driver's name.
+        like: An array of the scan.
+        chain: Key of `MOST_SIZES`.
+        sizes: Numbers that `MOST_SIZES` bounds.
+        leads: Leading shapes of what the filter reads, which broadcast to that of its series.
+    """
+    return (
+        runs_triton(driver, like)
+        and all(size <= most for size, most in zip(sizes, MOST_SIZES[chain], strict=True))
+        and prod(np.broadcast_shapes(*leads)) >= FEWEST_SERIES
     )
 
 

@@ -10,12 +10,13 @@ import torch
 
 from dynplat.process import hidden_markov_passes as passes
 from dynplat.process.hidden_markov_passes import Chain
+from dynplat.scan import drivers
 from dynplat.scan.kernels import hidden_markov_triton
 from dynplat.testing.hidden_markov import random_hidden_markov
 
 # What would run for tensors on a GPU runs here on the CPU, through the same functions.
-passes.runs_triton = lambda driver, like: driver == "auto"
-hidden_markov_triton.FEWEST_SERIES = 1
+drivers.runs_triton = lambda driver, like: driver == "auto"
+drivers.FEWEST_SERIES = 1
 run, calls = hidden_markov_triton.log_prob_steps, []
 hidden_markov_triton.log_prob_steps = lambda *arrays, **options: calls.append(1) or run(*arrays, **options)
 

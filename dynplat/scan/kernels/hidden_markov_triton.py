@@ -27,9 +27,6 @@ import triton.language as tl
 
 from dynplat.scan.kernels.torch import differentiate_twin, stride
 
-#: Most states: a matrix must fit the registers of a program. Fewest series: fewer leave most of a GPU idle.
-MOST_STATES, FEWEST_SERIES = 32, 32
-
 
 @triton.jit
 def _log_sum_exp(values, axis: tl.constexpr):
@@ -115,11 +112,6 @@ def _backward(
     tl.store(d_initial + group * num_states + states, mass, mask=inside)
     if OF_TRANSITION == 1:
         tl.store(d_transition + group * num_states * num_states + places, summed, mask=both)
-
-
-def pays(groups: int, states: int) -> bool:
-    """Whether a program for each series is expected to beat a balanced scan."""
-    return groups >= FEWEST_SERIES and states <= MOST_STATES
 
 
 def log_prob_steps(
