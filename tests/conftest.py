@@ -12,11 +12,13 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+TYPES = {"mask": "*u8", "singular": "*u8", "lengths": "*i32"}
+
 
 def gpu_code(kernel, number, **constants):
     types = {
         name: "constexpr" if name in constants else "i32" if name.startswith("num_") or name[-6:] == "_group"
-        or name[-4:] == "_row" else "*" + number for name in kernel.arg_names
+        or name[-4:] == "_row" else TYPES.get(name, "*" + number) for name in kernel.arg_names
     }
     source = ASTSource(kernel, signature=types, constexprs=constants)
     return triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm

@@ -15,7 +15,7 @@ import numpy as np
 from dynplat.arrays import Array, array_namespace, asarray_like, is_jax_array, symmetrise
 from dynplat.process.chain_layout import Parameters, move_axis, observation_offset, transition_offset
 from dynplat.scan.drivers import choose_driver
-from dynplat.scan.kernels.calling import call_kernel
+from dynplat.scan.kernels.calling import call_kernel, grouped
 from dynplat.scan.kernels.kernel import available_threads, num_groups
 from dynplat.semigroup import Step, initial_state
 
@@ -81,6 +81,32 @@ def run_compiled_likelihood(
     return to_lead(log_prob, layout), status
 
 
+def run_triton_likelihood(
+    parameters: Parameters,
+    values: Array,
+    mask: Array | None,
+    inputs: Array | None,
+    lengths: Array | None = None,
+) -> tuple[Array, Array]:
+    """Log density of each row, (..., time), by the filter in Triton, and which series have a row without a density.
+
+    Arguments as for `run_compiled_likelihood`, for torch tensors.
+    """
+    from dynplat.scan.kernels import kalman_triton
+
+    cores = (3, 3, 3, 3, 1, 2, 2, 2, 2, 0)
+    lead, arrays = grouped(_filter_arrays(parameters, values, mask, inputs, lengths), cores)
+    log_prob, singular = kalman_triton.log_prob_steps(*arrays, twin=_triton_twin)
+    return log_prob.reshape((*lead, log_prob.shape[-1])), singular
+
+
+def _triton_twin(*inputs: Array) -> tuple[Array]:
+    """The same terms, (group, time), by the generic filter: groups of one member each."""
+    F, Q, H, R, m0, P0, c, y, mask, lengths = inputs
+    m0, c, y, lengths = (array[..., None] for array in (m0, c, y, lengths))
+    return (kalman_twin(F, Q, H, R, m0, P0, c, y, mask, lengths, lengths)[0][..., 0],)
+
+
 def kalman_inputs(
     parameters: Parameters,
     values: Array,
@@ -91,17 +117,10 @@ def kalman_inputs(
     steady_state: bool,
 ) -> tuple[KalmanInputs, KalmanLayout]:
     """Lay a chain and its data out for the compiled filter (arguments as for `run_compiled_likelihood`)."""
-    F, Q, H, R, m0, P0 = parameters[:6]
-    xp = array_namespace(F, values)
-    offset, drift = observation_offset(parameters, inputs), transition_offset(parameters, inputs)
-    residual = values if offset is None else values - offset
-    n, p = int(F.shape[-1]), int(H.shape[-2])
-    if drift is None:
-        drift = asarray_like(np.zeros((1, n)), F)
-    mask = asarray_like(np.ones((1, p), dtype=bool) if mask is None else mask, F)
-    lengths = asarray_like(np.int32(values.shape[-2]) if lengths is None else lengths, F)
+    F, Q, H, R, m0, P0, c, y, mask, lengths = _filter_arrays(parameters, values, mask, inputs, lengths)
+    xp = array_namespace(F, y)
     shared = {"F": (F, 3), "Q": (Q, 3), "H": (H, 3), "R": (R, 3), "P0": (P0, 2), "mask": (mask, 2)}
-    own = {"m0": (m0, 1), "c": (drift, 2), "y": (residual, 2), "lengths": (lengths, 0)}
+    own = {"m0": (m0, 1), "c": (c, 2), "y": (y, 2), "lengths": (lengths, 0)}
     layout = _layout(
         tuple(tuple(array.shape[: array.ndim - core]) for array, core in shared.values()),
         tuple(tuple(array.shape[: array.ndim - core]) for array, core in own.values()),
@@ -114,10 +133,24 @@ def kalman_inputs(
     if y.shape[-1] != num_members:
         y = xp.broadcast_to(y, (*y.shape[:-1], num_members))
     arrays["y"] = y
-    arrays["mask"] = xp.astype(arrays["mask"], xp.uint8)
-    arrays["lengths"] = xp.astype(arrays["lengths"], xp.int32)
     arrays["options"] = asarray_like(np.full((1, 1), steady_state, dtype=np.int32), F)
     return KalmanInputs(**arrays), layout
+
+
+def _filter_arrays(
+    parameters: Parameters, values: Array, mask: Array | None, inputs: Array | None, lengths: Array | None
+) -> tuple[Array, ...]:
+    """F, Q, H, R, m0, P0, c, y, mask and lengths, whose leading axes broadcast, from the chain and its data."""
+    F, Q, H, R, m0, P0 = parameters[:6]
+    xp = array_namespace(F, values)
+    offset, drift = observation_offset(parameters, inputs), transition_offset(parameters, inputs)
+    residual = values if offset is None else values - offset
+    n, p = int(F.shape[-1]), int(H.shape[-2])
+    if drift is None:
+        drift = asarray_like(np.zeros((1, n)), F)
+    mask = asarray_like(np.ones((1, p), dtype=bool) if mask is None else mask, F)
+    lengths = asarray_like(np.int32(values.shape[-2]) if lengths is None else lengths, F)
+    return F, Q, H, R, m0, P0, drift, residual, xp.astype(mask, xp.uint8), xp.astype(lengths, xp.int32)
 
 
 def kalman_layout(parameters: Parameters, values: Array, mask: Array | None, inputs: Array | None) -> KalmanLayout:

@@ -42,6 +42,7 @@ from dynplat.process.filtering import FilterRun
 from dynplat.process.gaussian_predictive import GaussianPredictive, draw_noise
 from dynplat.process.smoothing import SmootherRun
 from dynplat.scan import check_driver, runs_compiled
+from dynplat.scan.drivers import runs_triton_by_series
 
 if TYPE_CHECKING:
     from dynplat.process.kalman import KalmanLayout
@@ -90,7 +91,8 @@ class LinearGaussian(AbstractProcess):
 
     `driver` says how time is scanned. `compiled` runs likelihood, filter, smoother and draws in kernels on the CPU that
     bring their own adjoints; once the covariances of a chain that does not change in time have converged, it lets them
-    stand still.
+    stand still. For torch tensors on a GPU it runs the likelihood of many small chains (`dynplat.scan.drivers` has the
+    bounds) in a kernel with a program for each series.
     `balanced` solves with products of elements; where those are ill-conditioned or do not exist (no noise at all
     between two exact observations) the sequential driver is run instead. The result never depends on the driver beyond
     rounding.
@@ -186,7 +188,16 @@ class LinearGaussian(AbstractProcess):
         """
         arguments = self._arguments(observations)
         driver = self.driver
-        if self._runs_compiled():
+        if self._runs_triton(arguments[1]):
+            from dynplat.process.kalman import run_triton_likelihood
+
+            parameters, values, mask, inputs = arguments
+            mask, lengths = shared_rows(mask)
+            log_prob_steps, singular = run_triton_likelihood(parameters, values, mask, inputs, lengths)
+            if not singular.any():
+                return log_prob_steps
+            driver = "sequential"  # says which cell has no density
+        elif self._runs_compiled():
             from dynplat.process.kalman import run_compiled_likelihood
             from dynplat.scan.kernels.kalman_forward import OUTCOME, SINGULAR
 
@@ -280,6 +291,13 @@ class LinearGaussian(AbstractProcess):
         from dynplat.process.chain_conditional import ChainConditional
 
         return ChainConditional(self, observations)
+
+    def _runs_triton(self, values: Array) -> bool:
+        leads = self.batch_shape, tuple(values.shape[:-2])
+        sizes = self.num_states, self.num_channels
+        return self.parameters.diffuse is None and runs_triton_by_series(
+            self.driver, self.parameters.F, "linear-Gaussian", sizes, leads
+        )
 
     def _runs_compiled(self) -> bool:
         if self.parameters.diffuse is None:

@@ -25,7 +25,7 @@ _COMPLEX = (*_REAL, "complex64", "complex128")
 #: Kernels in Triton with a program for each series: fewer leave most of a GPU idle, and matrices of more states (and
 #: channels) do not fit the registers of a program. These bounds were not measured.
 FEWEST_SERIES = 32
-MOST_SIZES = {"hidden Markov": (32,)}
+MOST_SIZES = {"hidden Markov": (32,), "linear-Gaussian": (16, 8)}
 
 #: Below this number of rows a tree does not pay under torch on a CPU (value and gradient, states 2 to 12).
 _SHORT = 16
