@@ -7,7 +7,7 @@ How the traps are handled: the long table lists, for every stay in a state, one 
 only those with status 1 happened, and a stay of which none did is censored at its end. Times are whole days, but for 17
 events that the source moved by half a day to break ties, and one patient (1804) censored after 0.03 days. A path is
 complete, so its rows carry the marks `MOVED` and, where it is censored, `STAYED` (see
-`dynplat.data.catalogue.marks`).
+`dynplat.marks`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from dynplat.data.catalogue.fetch import fetch
-from dynplat.data.catalogue.marks import MOVED, OBSERVED, STAYED
 from dynplat.data.catalogue.registry import EBMT_LONG
 from dynplat.data.trajectories import Trajectories
 from dynplat.errors import DataError
+from dynplat.marks import MOVED, OBSERVED, STAYED
 
 STATES = {
     1: "transplant",

@@ -5,7 +5,7 @@ doi:10.18637/jss.v038.i08. Visits are about a year apart and the state in betwee
 it.
 
 How the traps are handled: a death is known to the day, so the last row of a patient who died carries the mark `ENTERED`
-(see `dynplat.data.catalogue.marks`), every other row `OBSERVED`; a patient without a death is simply not looked at
+(see `dynplat.marks`), every other row `OBSERVED`; a patient without a death is simply not looked at
 again. Times are years since the transplant. 30 visits carry no diagnosis: an empty text.
 """
 
@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from dynplat.data.catalogue.fetch import fetch
-from dynplat.data.catalogue.marks import ENTERED, OBSERVED
 from dynplat.data.catalogue.rda import read_tables
 from dynplat.data.catalogue.registry import HEART_TRANSPLANT
 from dynplat.data.trajectories import Trajectories
 from dynplat.errors import DataError
+from dynplat.marks import ENTERED, OBSERVED
 
 STATES = {1: "no vasculopathy", 2: "mild or moderate", 3: "severe", 4: "death"}
 _DEATH = 4

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynplat.data.catalogue import ebmt, marks
+from dynplat import marks
+from dynplat.data.catalogue import ebmt
 from dynplat.errors import DataError
 
 HEAD = '"","id","from","to","trans","Tstart","Tstop","time","status","match","proph","year","agecl"\n'

@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from dynplat.data.catalogue import ENTRIES, marks
+from dynplat import marks
+from dynplat.data.catalogue import ENTRIES
 from dynplat.data.catalogue import registry as files
 from dynplat.data.catalogue.fetch import RemoteFile
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynplat.data.catalogue import marks, transplant
+from dynplat import marks
+from dynplat.data.catalogue import transplant
 from dynplat.errors import DataError
 
 

@@ -1,4 +1,4 @@
-r"""Codes of the marks that the catalogue's multi-state data carry, one per row.
+r"""Codes of the marks of multi-state observations, one per row (`Observations.marks`, `Trajectories.marks`).
 
 A row of a multi-state trajectory says *state s at time t*. Its mark says how that became known, which decides the row's
 factor in the likelihood of a Markov jump process with rates q and transition probabilities p over the gap since the
@@ -11,6 +11,9 @@ previous row in state r (compare Jackson 2011, doi:10.18637/jss.v038.i08):
   :math:`e^{q_{rr} \Delta t} q_{rs}`. Continuously watched paths are recorded so.
 - `STAYED`: the state of the previous row is still occupied, and nothing happened in between: the factor is
   :math:`e^{q_{rr} \Delta t}`.
+
+A row in which nothing is observed says nothing, whatever its mark; neither does the mark of a first row. Data without
+marks are data in which every row is `OBSERVED`.
 """
 
 from __future__ import annotations
