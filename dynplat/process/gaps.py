@@ -100,15 +100,15 @@ def grid_transitions(
             c = None
             if drift is not None and G is not None:
                 c = _offsets(G, drift, unique, index)
-            return GridTransitions(_spread(F, unique, index), _spread(Q, unique, index), c)
+            return GridTransitions(spread_rows(F, unique, index), spread_rows(Q, unique, index), c)
     F, Q, G = dynamics.step(real_like(gaps, like))
     return GridTransitions(F, Q, offset(G, drift))
 
 
 def _offsets(G: Array, drift: Array, unique: np.ndarray, index: np.ndarray) -> Array:
     if drift.shape[-2] == 1:  # constant: once for each different gap
-        return _spread(G @ drift[..., None], unique, index)[..., 0]
-    return (_spread(G, unique, index) @ drift[..., None])[..., 0]
+        return spread_rows(G @ drift[..., None], unique, index)[..., 0]
+    return (spread_rows(G, unique, index) @ drift[..., None])[..., 0]
 
 
 def _unique(gaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +129,7 @@ def _unique_of(content: bytes, shape: tuple[int, ...]) -> tuple[np.ndarray, np.n
     return unique, index
 
 
-def _spread(values: Array, unique: np.ndarray, index: np.ndarray) -> Array:
+def spread_rows(values: Array, unique: np.ndarray, index: np.ndarray) -> Array:
     """Bring values (..., unique gap, n, m) to the rows, (..., T or 1, n, m)."""
     if len(unique) == 1:
         return values

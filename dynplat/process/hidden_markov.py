@@ -11,6 +11,11 @@ with time; its row t leads into row t, so that the first is not used. `log_initi
 the state at the *first row*. Leading axes broadcast and may be absent. `HiddenMarkov.time_invariant` takes a
 transition without the time axis. A chain in continuous time gives the transition of each gap.
 
+With `normalised=False` the rows of a transition need not sum to one: entry (i, j) of row t is then the density with
+which state i leads to j and to whatever else the row tells, such as that j was entered at exactly this time. Terms
+log p(y_t | y_<t) are densities of all that, and laws given the observations are what they always are. Such a chain
+cannot be simulated.
+
 Probabilities of 0 are ordinary: their logarithm is -inf. Observations that are impossible have log-likelihood -inf,
 with gradient 0, from the row at which they became so; whatever asks for the law *given* them raises `NoDensityError`
 with series and row.
@@ -93,18 +98,26 @@ class HiddenMarkov(AbstractProcess):
         log_transition: Log-probabilities of transitions, (..., series or 1, T or 1, K, K), (old, new).
         emission: What the states emit.
         driver: Driver of the scan.
+        normalised: Whether transitions are probabilities; False for densities of more than the next state.
 
     Raises:
         ArgumentError: Shapes or frameworks do not fit together, or probabilities do not sum to one.
     """
 
     def __init__(
-        self, log_initial: Array, log_transition: Array, emission: AbstractEmission, *, driver: str = "auto"
+        self,
+        log_initial: Array,
+        log_transition: Array,
+        emission: AbstractEmission,
+        *,
+        driver: str = "auto",
+        normalised: bool = True,
     ) -> None:
         self.log_initial, self.log_transition, _ = common_type(log_initial, log_transition, emission.like)
         self.emission = emission
         self.driver = check_driver(driver)
-        self.batch_shape, self.num_steps = _checked(self.log_initial, self.log_transition, emission)
+        self.normalised = normalised
+        self.batch_shape, self.num_steps = _checked(self.log_initial, self.log_transition, emission, normalised)
 
     @classmethod
     def time_invariant(
@@ -198,10 +211,15 @@ class HiddenMarkov(AbstractProcess):
         The states of the draw are indicators, (..., series, time, K): 1 for the state, 0 for the others.
 
         Raises:
-            ArgumentError: Inputs are given, which this process does not know; or shapes do not fit.
+            ArgumentError: Inputs are given, which this process does not know; or shapes do not fit; or transitions are
+                no probabilities.
         """
         if inputs is not None:
             raise ArgumentError("a hidden Markov chain reads no `inputs`; leave them out.")
+        if not self.normalised:
+            raise ArgumentError(
+                "a chain with `normalised=False` has no law to simulate: its transitions are densities."
+            )
         xp = array_namespace(self.like)
         size = int(times.shape[-1])
         self._check_rows(size)
@@ -353,7 +371,9 @@ def _draw(
     return compiled(passes.run_draws, chain.log_density)(chain, laws, uniform)
 
 
-def _checked(log_initial: Array, log_transition: Array, emission: AbstractEmission) -> tuple[tuple[int, ...], int]:
+def _checked(
+    log_initial: Array, log_transition: Array, emission: AbstractEmission, normalised: bool
+) -> tuple[tuple[int, ...], int]:
     """Check shapes and sums; return the leading shape of all parameters and their number of rows."""
     initial, transition = tuple(log_initial.shape), tuple(log_transition.shape)
     if len(initial) < 1:
@@ -376,8 +396,9 @@ def _checked(log_initial: Array, log_transition: Array, emission: AbstractEmissi
     except ValueError:
         raise ArgumentError(f"leading axes of the parameters do not broadcast: {leads}.") from None
     check_normalised("log_initial", log_initial)
-    # The first row of a time axis is not used.
-    check_normalised("log_transition", log_transition if transition[-3] == 1 else log_transition[..., 1:, :, :])
+    if normalised:
+        # The first row of a time axis is not used.
+        check_normalised("log_transition", log_transition if transition[-3] == 1 else log_transition[..., 1:, :, :])
     rows = {int(transition[-3]), max(emission.num_steps, 1)} - {1}
     if len(rows) > 1:
         raise ArgumentError(
