@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from dynplat.errors import ArgumentError, DynplatError, PluginError, UnknownNameError
 from dynplat.model import AbstractModel
-from dynplat.testing import calibration, density, drivers, elapsed, gradient, law, prediction, program, simulation
+from dynplat.testing import (
+    calibration,
+    density,
+    drivers,
+    elapsed,
+    events,
+    gradient,
+    law,
+    prediction,
+    program,
+    simulation,
+)
 from dynplat.testing.report import CheckFailed, CheckResult, CheckSkipped, Report
 from dynplat.testing.subject import Subject
 
@@ -41,6 +52,8 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     law.check_single_precision,
     density.check_steps_do_not_see_the_future,
     density.check_steps_are_conditional_densities,
+    events.check_events_exhaust_the_law,
+    events.check_events_agree_with_looks,
     drivers.check_dense_twin_agrees,
     drivers.check_drivers_agree,
     gradient.check_likelihood_fits_simulation,

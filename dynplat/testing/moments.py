@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynplat.testing.report import CheckFailed
+from dynplat.testing.report import CheckFailed, CheckSkipped
 
 #: Draws given data, and simulations at each set of parameters, in a statistical check; its false-alarm probability.
 NUM_DRAWS = 2000
@@ -40,6 +40,29 @@ def compare_moments(name: str, drawn: np.ndarray, mean: np.ndarray, variance: np
         raise CheckFailed(
             f"the variance of {name} is {drawn.var(axis=0)[worst]:.6g} at index {worst}, where {variance[worst]:.6g} "
             f"is stated ({count} draws). {cause}"
+        )
+
+
+def compare_frequencies(name: str, drawn: np.ndarray, law: np.ndarray, cause: str) -> None:
+    """Fail unless indicators (draw, ...) are 1 as often as their probabilities say, by exact binomial tests.
+
+    A law whose draws are no indicators is not tested.
+    """
+    from scipy import stats
+
+    if not np.isin(drawn, (0.0, 1.0)).all():
+        raise CheckSkipped("the states are no indicators, and the law's moments do not determine it")
+    count, level = drawn.shape[0], 0.5 * FALSE_ALARM / max(law.size, 1)
+    times, p = drawn.sum(axis=0), np.clip(law, 0.0, 1.0)
+    tail = np.minimum(stats.binom.cdf(times, count, p), stats.binom.sf(times - 1, count, p))
+    # What rounding makes of probabilities that are 0 or 1.
+    sharp = np.abs(times / count - law) < 1e-6
+    bad = (tail < level) & ~sharp
+    if bad.any():
+        worst = _worst(np.where(bad, -np.log(np.maximum(tail, 1e-300)), 0.0))
+        raise CheckFailed(
+            f"{name} hit entry {worst} in {times[worst] / count:.4g} of {count} draws, where the probability "
+            f"{law[worst]:.6g} is stated. {cause}"
         )
 
 

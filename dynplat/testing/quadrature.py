@@ -7,10 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dynplat.errors import ArgumentError
+
 #: Numbers of grid points: while zooming, for the integral, and where that does not resolve the density.
 _ZOOM, _FINE, _FINEST = 129, 801, 20_001
 _RESOLVED = 1e-6
 _LARGEST_COUNT = 100_000
+#: Codes beyond twice the largest seen that are tried, where a law may know more than the data show.
+_MORE_CODES = 8
 
 
 class Integral(NamedTuple):
@@ -34,7 +38,8 @@ def integrate(log_density: Callable[[np.ndarray], np.ndarray], values: tuple[str
         guess: Some plausible values, from which the search starts.
     """
     if not set(values) & {"real", "positive"}:
-        return _sum(log_density, int(guess.max(initial=0)))
+        largest = int(guess.max(initial=0))
+        return _sum(log_density, largest) if "count" in values else _sum_codes(log_density, largest)
     positive = "real" not in values
     start = np.log(np.maximum(guess, 1e-12)) if positive else guess
     first = (float(np.median(start)), float(np.std(start)) or 1.0) if start.size else (0.0, 1.0)
@@ -112,3 +117,20 @@ def _sum(log_density: Callable[[np.ndarray], np.ndarray], largest: int) -> Integ
             low, high = _quantiles(grid, mass, 0.16, 0.84)
             return Integral(float(terms.max() + np.log(mass.sum())), 0.5 * (high - low))
         top *= 4
+
+
+def _sum_codes(log_density: Callable[[np.ndarray], np.ndarray], largest: int) -> Integral:
+    """Sum over codes: a law of categories may refuse values that are none."""
+    terms, grid = [], []
+    for code in range(2 * largest + _MORE_CODES):
+        try:
+            terms.append(float(np.asarray(log_density(np.array([float(code)])))[0]))
+        except ArgumentError:
+            continue
+        grid.append(float(code))
+    if not terms or max(terms) == -np.inf:
+        return Integral(-np.inf, np.nan)
+    found, top = np.array(terms), max(terms)
+    mass = np.exp(found - top)
+    low, high = _quantiles(np.array(grid), mass, 0.16, 0.84)
+    return Integral(top + float(np.log(mass.sum())), 0.5 * (high - low))

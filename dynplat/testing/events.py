@@ -1,0 +1,112 @@
+"""Checks of models that are told when something happened, not only what was the case at some time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynplat.arrays import Observations
+from dynplat.errors import ArgumentError
+from dynplat.marks import ENTERED, MOVED, OBSERVED, STAYED
+from dynplat.testing.report import CheckFailed, CheckSkipped, compare_arrays
+from dynplat.testing.subject import NUM_POINTS, Subject
+
+#: Points of the Gauss-Legendre rule in each of so many pieces of a stretch of time.
+_POINTS, _PIECES = 24, 4
+_TOLERANCE = 1e-6
+#: Values beyond the largest seen that an event may lead to.
+_BEYOND = 2
+
+
+def check_events_exhaust_the_law(subject: Subject) -> None:
+    """A first event before a time, or none until then: the densities of marked rows and their alternative sum to one.
+
+    The densities of a first move (mark `MOVED`) at time t to each value are integrated over t, and the probability of
+    no change (`STAYED`) is added.
+    """
+    start, values, horizon = _grounds(subject)
+    nodes, weights = _rule(horizon)
+    for point in range(NUM_POINTS):
+        moved = 0.0
+        for value in values:
+            moved += float(weights @ np.exp(_path(subject, point, start, (nodes, MOVED, value))))
+        stayed = float(np.exp(_path(subject, point, start, (np.array([horizon]), STAYED, start)))[0])
+        if not abs(moved + stayed - 1.0) < _TOLERANCE:
+            raise CheckFailed(
+                f"from {start:g} the probabilities of a first move before {horizon:.4g} ({moved:.8g}) and of none "
+                f"({stayed:.8g}) sum to {moved + stayed:.8g}; expected 1. Look at the factors of the marks `MOVED` and "
+                "`STAYED` (`dynplat.marks`)."
+            )
+
+
+def check_events_agree_with_looks(subject: Subject) -> None:
+    """The chance to be seen in a state is that of having entered it last at some time, or of never having left it.
+
+    Densities of entering (mark `ENTERED`) at time t and staying from then on (`STAYED`) are integrated over t.
+    """
+    start, values, horizon = _grounds(subject)
+    nodes, weights = _rule(horizon)
+    end = np.array([horizon])
+    for point in range(NUM_POINTS):
+        looked = [np.exp(_path(subject, point, start, (end, OBSERVED, value)))[0] for value in values]
+        found = []
+        for value in values:
+            last = _path(subject, point, start, (nodes, ENTERED, value), (np.full_like(nodes, horizon), STAYED, value))
+            found.append(float(weights @ np.exp(last)))
+            if value == start:
+                found[-1] += float(np.exp(_path(subject, point, start, (end, STAYED, value)))[0])
+        compare_arrays(
+            f"probabilities of being seen in {values} after {horizon:.4g}, from last entries",
+            np.array(found),
+            np.array(looked),
+            rtol=1e-6,
+            atol=_TOLERANCE,
+            cause="The factors of the marks `ENTERED` and `OBSERVED` are not of one law.",
+        )
+
+
+def _grounds(subject: Subject) -> tuple[float, list[float], float]:
+    """Where to start, values that may follow, and for how long."""
+    subject.need("likelihood")
+    if "events" not in subject.claims.observations:
+        raise CheckSkipped("not declared: events")
+    if len(subject.data.channels) > 1:
+        raise CheckSkipped("events of several channels have no common reading")
+    observations = subject.complete
+    start = float(observations.values[0, 0, 0])
+    largest = int(observations.values[observations.mask].max())
+    horizon = float(observations.times[0, 1] - observations.times[0, 0])
+    values = []
+    for value in range(largest + _BEYOND + 1):
+        try:
+            _path(subject, 0, start, (np.array([horizon]), OBSERVED, float(value)))
+        except ArgumentError:  # no value of this law
+            continue
+        values.append(float(value))
+    return start, values, horizon
+
+
+def _rule(end: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points in (0, end) and their weights."""
+    x, w = np.polynomial.legendre.leggauss(_POINTS)
+    edges = np.linspace(0.0, end, _PIECES + 1)
+    width = np.diff(edges)[:, None]
+    return (edges[:-1, None] + 0.5 * width * (x + 1.0)).ravel(), (0.5 * width * w).ravel()
+
+
+def _path(subject: Subject, point: int, start: float, *rows: tuple[np.ndarray, int, float]) -> np.ndarray:
+    """Log density of marked rows (time, mark, value) given the start at time 0, one for each of the times."""
+    count = len(rows[0][0])
+    times = np.stack([np.zeros(count), *(row[0] for row in rows)], axis=-1)[:, None, :]
+    values = np.array([start, *(row[2] for row in rows)])[:, None]
+    marks = np.array([OBSERVED, *(row[1] for row in rows)])
+    shape = (count, 1, len(marks))
+    many = Observations(
+        times,
+        np.broadcast_to(values, (*shape, 1)).copy(),
+        np.ones((*shape, 1), dtype=bool),
+        None,
+        np.broadcast_to(marks, shape).copy(),
+    )
+    one = slice(0, 1)
+    steps = subject.steps(many, subject.sites_of(one, point), subject.context_of(one))
+    return steps[..., 1:].sum(axis=-1).reshape(count)
