@@ -38,8 +38,8 @@ def test_continuous_integration_runs_the_commands_of_the_readme(command, pattern
 
 
 def test_readme_lists_every_bundled_model():
-    listed = set(re.findall(r"`(filtering/[\w-]+)`", README))
-    bundled = {entry.id for entry in dynplat.list_models() if entry.id.startswith("filtering/")}
+    listed = set(re.findall(r"`((?:filtering|jumps)/[\w-]+)`", README))
+    bundled = {entry.id for entry in dynplat.list_models() if entry.id.startswith(("filtering/", "jumps/"))}
     assert bundled <= listed
 
 

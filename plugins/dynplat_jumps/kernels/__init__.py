@@ -1,0 +1,1 @@
+"""Compiled forms of what this family computes most."""

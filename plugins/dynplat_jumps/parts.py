@@ -1,0 +1,265 @@
+"""What the models of the family share: states and links found in the data, priors of rates, checks of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dynplat.arrays import Array, array_namespace, asarray_like, solve
+from dynplat.errors import ArgumentError, DataError
+from dynplat.marks import ENTERED, MEANINGS, MOVED, OBSERVED, STAYED
+from dynplat.model import AbstractLanguage, Context, Sites
+from dynplat_jumps.structures import RateStructure
+
+if TYPE_CHECKING:
+    from dynplat.data import Trajectories
+
+INITIAL = ("empirical", "free", "uniform", "first", "stationary")
+#: Spread of the log of a rate, and of its change with a covariate's standard deviation.
+RATE_SPREAD, EFFECT_SPREAD = 1.5, 1.0
+
+
+class Visits:
+    """Observed rows of all series, one after another, with the rows before them.
+
+    Args:
+        data: Data of one channel that holds labels of states.
+        first: Label of the first state, or None to find it: 0 where a 0 is seen, else 1.
+        num_states: Number of states, or None to find it: what the largest label asks for, and 2 at least.
+        others: Labels that are no states.
+
+    Attributes:
+        series: Series of each row.
+        row: Row in its series.
+        time: Time.
+        state: State, from 0 on.
+        mark: Mark; `OBSERVED` where the data have none.
+
+    Raises:
+        DataError: A label is not whole or out of range, or a mark is unknown.
+    """
+
+    def __init__(
+        self, data: Trajectories, first: int | None, num_states: int | None, others: Sequence[int] = ()
+    ) -> None:
+        self._data = data
+        seen = np.asarray(data.mask[..., 0]) & ~np.isin(data.values[..., 0], others)
+        self.series, self.row = np.nonzero(seen)
+        labels = data.values[..., 0][seen]
+        self._check(labels == np.round(labels), labels, "a whole number: it is the label of a state")
+        self.first = first if first is not None else 0 if (labels == 0).any() else 1
+        largest = int(labels.max(initial=self.first))
+        self.num_states = num_states if num_states is not None else max(largest - self.first + 1, 2)
+        last = self.first + self.num_states - 1
+        self._check((labels >= self.first) & (labels <= last), labels, f"one of {self.first}, ..., {last}")
+        self.state = labels.astype(np.int64) - self.first
+        self.time = np.asarray(data.times)[seen]
+        marks = np.zeros(seen.shape, np.int64) if data.marks is None else np.asarray(data.marks)
+        self.mark = marks[seen]
+        unknown = ~np.isin(self.mark, list(MEANINGS))
+        if unknown.any():
+            index = int(np.flatnonzero(unknown)[0])
+            raise DataError(
+                f"the mark of {self.place(index)} must be a code out of {MEANINGS}; got {self.mark[index]}."
+            )
+        #: Rows that follow another row of their series, and how long after.
+        self.later = np.flatnonzero(self.series[1:] == self.series[:-1]) + 1
+        self.gap = self.time[self.later] - self.time[self.later - 1]
+        #: First observed row of each series.
+        self.begins = np.flatnonzero(np.r_[True, self.series[1:] != self.series[:-1]][: len(self.series)])
+
+    def place(self, index: int) -> str:
+        """Say which row this is."""
+        data = self._data
+        return f"series {data.series[self.series[index]]!r} at {data.time_name or 'time'} {self.time[index]:g}"
+
+    def _check(self, good: np.ndarray, labels: np.ndarray, what: str) -> None:
+        if good.all():
+            return
+        index = int(np.flatnonzero(~good)[0])
+        data = self._data
+        place = f"series {data.series[self.series[index]]!r}, row {self.row[index]}"
+        raise DataError(
+            f"the state of {place} must be {what}; got {labels[index]:g}.",
+            hint="Give `num_states` and `first_state` if there are more states than the data show.",
+            column=data.channels[0],
+        )
+
+    def changes(self) -> int:
+        """Number of rows whose state is not that of the row before."""
+        return int((self.state[self.later] != self.state[self.later - 1]).sum())
+
+    def moves(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of states between which a chain was seen to move."""
+        old, new = self.state[self.later - 1], self.state[self.later]
+        moved = (old != new) & np.isin(self.mark[self.later], (MOVED, OBSERVED))
+        return tuple(sorted({(int(i), int(j)) for i, j in zip(old[moved], new[moved], strict=True)}))
+
+    def check_possible(self, structure: RateStructure) -> None:
+        """Refuse rows that no path of the structure's links explains.
+
+        Raises:
+            DataError: Naming the series, the time and the states.
+        """
+        for index in map(int, self.later):
+            old, new, mark = int(self.state[index - 1]), int(self.state[index]), int(self.mark[index])
+            arrives = structure.allowed[:, new]
+            possible = {
+                OBSERVED: structure.reachable[old, new],
+                ENTERED: (structure.reachable[old] & arrives).any(),
+                MOVED: structure.allowed[old, new],
+                STAYED: old == new,
+            }[mark]
+            if possible:
+                continue
+            first = self.first
+            before = f"{old + first} at {self.time[index - 1]:g}"
+            reason = "which is never left" if structure.absorbing[old] else "from which no rates lead there so"
+            raise DataError(
+                f"{self.place(index)} is in state {new + first} ({MEANINGS[mark]}), after {before}, {reason}.",
+                hint="Choose a `structure` that allows it, or correct the row.",
+                column=self._data.channels[0],
+            )
+
+    def check_moving(self, structure: RateStructure) -> None:
+        """Refuse data in which every series starts in a state that is never left."""
+        if len(self.begins) and structure.absorbing[self.state[self.begins]].all():
+            raise DataError(
+                f"every series starts in a state that is never left (the first in "
+                f"{self.state[self.begins[0]] + self.first}): nothing can be learnt of any rate.",
+                hint="Choose a `structure` in which a starting state can be left.",
+            )
+
+    def frequencies(self) -> np.ndarray:
+        """Shares of the states among first rows, (K,); equal ones where there is no row."""
+        counts = np.bincount(self.state[self.begins], minlength=self.num_states).astype(float)
+        return counts / counts.sum() if counts.sum() else np.full(self.num_states, 1.0 / self.num_states)
+
+    def rate(self, structure: RateStructure) -> float:
+        """A rate per link on the data's own clock: changes over time, spread over the links of a state."""
+        total = float(self.gap.sum())
+        links = max(len(structure.links) / max(int((~structure.absorbing).sum()), 1), 1.0)
+        return (self.changes() + 1.0) / (total if total > 0 else 1.0) / links
+
+
+def covariate_constants(data: Trajectories, names: tuple[str, ...]) -> dict[str, Any]:
+    """Means of the static covariates that an option names.
+
+    Raises:
+        DataError: A covariate is not there, or not a finite number.
+    """
+    means = []
+    for name in names:
+        if name not in data.static:
+            raise DataError(
+                f"`covariates` names {name!r}, and the data have {sorted(data.static) or 'no static covariates'}.",
+                hint="Give it to `Trajectories.from_arrays(static=...)`, or leave it out.",
+            )
+        means.append(float(_numbers(name, data.static[name]).mean()) if data.num_series else 0.0)
+    return {"covariate_means": np.array(means)} if names else {}
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array([np.nan])
+    if not np.isfinite(numbers).all():
+        raise DataError(f"the covariate {name!r} must hold a finite number for each series; it holds others.")
+    return numbers
+
+
+def rates_prior(
+    pp: AbstractLanguage, structure: RateStructure, rate: float, *, pieces: int = 1, covariates: tuple[str, ...] = ()
+) -> None:
+    """Emit `rate`, or `exchange` and `law`; and `effect` where there are covariates."""
+    if structure.reversible:
+        count = len(structure.pairs)
+        median = np.full(count, log(rate * structure.num_states))
+        pp.sample("exchange", pp.dist.LogNormal(median, np.full(count, RATE_SPREAD)).to_event(1), dims=("pair",))
+        pp.sample("law", pp.dist.Dirichlet(np.ones(structure.num_states)), dims=("state",))
+    else:
+        shape = (pieces, len(structure.links)) if pieces > 1 else (len(structure.links),)
+        law = pp.dist.LogNormal(np.full(shape, log(rate)), np.full(shape, RATE_SPREAD)).to_event(len(shape))
+        pp.sample("rate", law, dims=("piece", "link") if pieces > 1 else ("link",))
+    if covariates:
+        shape = (len(covariates), len(structure.links))
+        law = pp.dist.Normal(np.zeros(shape), np.full(shape, EFFECT_SPREAD)).to_event(2)
+        pp.sample("effect", law, dims=("covariate", "link"))
+
+
+def generator_of(
+    sites: Sites, context: Context, structure: RateStructure, *, pieces: int = 1, covariates: tuple[str, ...] = ()
+) -> Array:
+    """Generator (..., series or 1, [piece,] K, K) of the sites that `rates_prior` emits."""
+    if structure.reversible:
+        law = sites["law"]
+        total = array_namespace(law).sum(law, axis=-1, keepdims=True)
+        rates = structure.reversible_rates(sites["exchange"], law / total)
+    else:
+        rates = sites["rate"]
+    if covariates:
+        xp = array_namespace(rates)
+        x = np.stack([_numbers(name, context.static[name]) for name in covariates], axis=-1)
+        x = asarray_like(x - context["covariate_means"], rates)  # (series, covariate)
+        shift = xp.sum(x[..., :, None] * sites["effect"], axis=-2)  # (..., series, link)
+        rates = rates * xp.exp(shift[..., None, :] if pieces > 1 else shift)
+    return structure.generator(rates)
+
+
+def initial_prior(pp: AbstractLanguage, kind: str, num_states: int) -> None:
+    """Emit `initial` where the law of the first state is free."""
+    if kind == "free":
+        pp.sample("initial", pp.dist.Dirichlet(np.ones(num_states)), dims=("state",))
+
+
+def log_initial_of(sites: Sites, context: Context, kind: str, generator: Array) -> Array:
+    """Log-probabilities of the state at the first row, (..., series or 1, K)."""
+    xp = array_namespace(generator)
+    K = int(generator.shape[-1])
+    if kind == "free":
+        return log_normalised(sites["initial"])
+    if kind == "stationary":
+        return xp.log(stationary_law(generator))
+    shares = np.full(K, 1.0 / K)
+    if kind == "first":
+        shares = np.eye(K)[0]
+    if kind == "empirical":
+        shares = np.asarray(context["initial"])
+    with np.errstate(divide="ignore"):
+        return asarray_like(np.log(shares)[None], generator)
+
+
+def stationary_law(generator: Array) -> Array:
+    """The law pi with pi Q = 0 of chains with one closed class, (..., K), differentiable."""
+    xp = array_namespace(generator)
+    K = int(generator.shape[-1])
+    last = np.zeros((K, K))
+    last[:, -1] = 1.0
+    keep = np.ones((K, K))
+    keep[:, -1] = 0.0
+    # One of the equations follows from the others; its place is taken by the sum.
+    matrix = xp.matrix_transpose(generator * asarray_like(keep, generator) + asarray_like(last, generator))
+    right = asarray_like(np.eye(K)[:, -1:], generator)
+    return solve(matrix, right + 0.0 * matrix[..., :, :1])[..., 0]
+
+
+def log_normalised(weights: Array) -> Array:
+    """Logarithms of laws (..., K), which stay laws where an optimiser or a finite difference leaves the simplex."""
+    xp = array_namespace(weights)
+    return xp.log(weights) - xp.log(xp.sum(weights, axis=-1, keepdims=True))
+
+
+def check_initial(kind: str, legal: tuple[str, ...] = INITIAL) -> None:
+    """Refuse another word for the law of the first state."""
+    if kind not in legal:
+        raise ArgumentError(f"`initial` must be one of {legal}; got {kind!r}.")
+
+
+def check_count(name: str, value: int | None, least: int) -> None:
+    """Refuse a number that is too small; None passes."""
+    if value is not None and value < least:
+        raise ArgumentError(f"`{name}` must be at least {least}; got {value}.")

@@ -1,0 +1,509 @@
+r"""Markov jump processes seen at any times, at the moments of their jumps, or through noise.
+
+.. math::
+    P(x(t + h) = j \mid x(t) = i) = \bigl(e^{Q h}\bigr)_{ij}, \qquad y_k \mid x(t_k) = j \sim p_j
+
+with K states and a generator Q: rates off the diagonal, rows that sum to 0. A row's mark says how its state became
+known (`dynplat.marks`), and decides what leads into the row:
+
+| mark | factor from state r to state s over a gap h |
+|---|---|
+| `OBSERVED` | :math:`(e^{Q h})_{rs}` |
+| `ENTERED` | :math:`\sum_{u \ne s} (e^{Q h})_{ru}\, q_{us}` |
+| `MOVED` | :math:`e^{q_{rr} h} q_{rs}` |
+| `STAYED` | :math:`e^{q_{rr} h}` where r = s |
+
+Factors of rows that were entered or moved to are densities per unit of time. On any set of times the process is a
+hidden Markov chain: on the observed rows for a likelihood, on the union of observed and query times for a question.
+
+A generator may be constant by pieces, between `breaks` of time; a jump at a break belongs to the piece before it.
+
+Sources: Kalbfleisch and Lawless (1985), doi:10.1080/01621459.1985.10478195; Jackson (2011), doi:10.18637/jss.v038.i08.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like, common_type, concrete, take_rows
+from dynplat.errors import ArgumentError, NoDensityError
+from dynplat.marks import ENTERED, MEANINGS, MOVED, STAYED
+from dynplat.process import AbstractConditional, AbstractEmission, AbstractProcess, Draw, HiddenMarkov
+from dynplat.process.gaps import gaps_between, spread_rows
+from dynplat.process.grid import merge_times
+from dynplat.process.hidden_markov_conditional import HiddenMarkovPredictive
+from dynplat_jumps.transition import transition_probabilities
+
+#: Row sums of a generator are 0 to this, relative to its largest rate.
+_SUMS = 1e-6
+#: Part of the rows up to which it pays to find the different ones among them.
+_WORTH = 0.5
+
+
+class MarkovJump(AbstractProcess):
+    """A Markov jump process with noise or without (see the module for its law).
+
+    The law starts at the first row of the times. Asked about earlier times it refuses, unless `stationary` says that
+    its start is the stationary law.
+
+    Args:
+        generator: Rates per unit of time, (..., series or 1, K, K), (old, new); with `breaks`
+            (..., series or 1, piece, K, K).
+        log_initial: Log-probabilities of the state at the first row, (..., series or 1, K).
+        emission: What the states show.
+        breaks: Times at which the generator changes, increasing, one less than there are pieces.
+        stationary: Whether `log_initial` is the stationary law of the generator.
+        driver: How time is scanned (see `dynplat.process.HiddenMarkov`).
+
+    Raises:
+        ArgumentError: Shapes do not fit, a rate is negative, or a row of the generator does not sum to 0.
+    """
+
+    def __init__(
+        self,
+        generator: Array,
+        log_initial: Array,
+        emission: AbstractEmission,
+        *,
+        breaks: tuple[float, ...] = (),
+        stationary: bool = False,
+        driver: str = "auto",
+    ) -> None:
+        generator, self.log_initial, _ = common_type(generator, log_initial, emission.like)
+        self.breaks = tuple(float(b) for b in breaks)
+        if list(self.breaks) != sorted(set(self.breaks)):
+            raise ArgumentError(f"`breaks` must increase; got {breaks}.")
+        if not self.breaks and generator.ndim >= 2:
+            generator = generator[..., None, :, :]
+        shape, K = tuple(generator.shape), int(self.log_initial.shape[-1])
+        if len(shape) < 3 or shape[-3:] != (len(self.breaks) + 1, K, K):
+            pieces = f"piece = {len(self.breaks) + 1}, " if self.breaks else ""
+            raise ArgumentError(
+                f"`generator` must have shape (..., series or 1, {pieces}K, K) with K = {K}, as `log_initial`; got "
+                f"{shape if self.breaks else (*shape[:-3], *shape[-2:])}."
+            )
+        if stationary and self.breaks:
+            raise ArgumentError("a generator with `breaks` has no stationary law: leave `stationary` out.")
+        _check_generator(generator)
+        #: Rates, (..., series or 1, piece, K, K).
+        self.generator = generator
+        self.emission = emission
+        self.is_stationary = stationary
+        self.driver = driver
+
+    @property
+    def like(self) -> Array:
+        """An array whose namespace, dtype and device are those of the process."""
+        return self.generator
+
+    @property
+    def num_states(self) -> int:
+        """Number of states, K."""
+        return int(self.log_initial.shape[-1])
+
+    @property
+    def num_channels(self) -> int:
+        """Number of channels."""
+        return self.emission.num_channels
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Leading shape of all parameters, (..., series or 1)."""
+        return tuple(
+            np.broadcast_shapes(
+                tuple(self.generator.shape[:-3]), tuple(self.log_initial.shape[:-1]), self.emission.batch_shape
+            )
+        )
+
+    def chain(self, times: Array, kinds: Kinds | None = None) -> HiddenMarkov:
+        """Return the chain that this process is at `times`, (..., series, time).
+
+        Args:
+            times: Non-decreasing times; beside torch or JAX parameters they may be NumPy constants.
+            kinds: What is known of the way into each row; by default nothing.
+
+        Raises:
+            ArgumentError: Times decrease.
+        """
+        gaps = gaps_between(times)
+        _check_order(times, gaps)
+        log_transition = self._log_transition(times, gaps, kinds)
+        return HiddenMarkov(
+            self.log_initial,
+            log_transition,
+            self.emission,
+            driver=self.driver,
+            normalised=kinds is None or not kinds.any,
+        )
+
+    def log_prob_steps(self, observations: Observations) -> Array:
+        r"""Terms :math:`\log p(y_t \mid y_{<t})`, (..., series, time); a row with nothing observed gives exactly 0.
+
+        Raises:
+            ArgumentError: Times decrease, a mark or a value is unknown, or shapes do not fit.
+        """
+        chain = self.chain(observations.times, kinds_of(observations))
+        return chain.log_prob_steps(observations)
+
+    def sample(self, times: Array, *, random: Random, inputs: Array | None = None) -> Draw:
+        """Draw trajectories at `times`, (..., series, time), one for each leading index of the parameters."""
+        return self.chain(times).sample(times, random=random, inputs=inputs)
+
+    def condition(self, observations: Observations) -> MarkovJumpConditional:
+        """Return the law given `observations`, to be asked about any times."""
+        return MarkovJumpConditional(self, observations)
+
+    def _log_transition(self, times: Array, gaps: Array, kinds: Kinds | None) -> Array:
+        """Logarithms of what leads into each row, (..., series or 1, T or 1, K, K)."""
+        ways = self._ways(times, gaps, kinds)
+        shared = share(ways)
+        lead = np.broadcast_shapes(tuple(self.generator.shape[:-3]), ways.lead)
+        if shared is None or prod(self.generator.shape[:-3]) * shared[0].size > _WORTH * prod(lead) * ways.size:
+            return self._log_factors(ways)
+        table = self._log_factors(shared[0])
+        return spread_rows(table, np.arange(shared[0].size), shared[1])
+
+    def _ways(self, times: Array, gaps: Array, kinds: Kinds | None) -> Ways:
+        spans = _spans(times, gaps, self.breaks)
+        some = kinds is not None and kinds.any
+        return Ways(
+            spans,
+            kinds.quiet if some and kinds is not None else None,
+            kinds.jump if some and kinds is not None else None,
+            _piece_of(times, self.breaks) if some and self.breaks else None,
+        )
+
+    def _log_factors(self, ways: Ways) -> Array:
+        spans, quiet, jump, piece = ways
+        if quiet is None or jump is None:
+            return _log(self._free(spans))
+        like = self.like
+        xp = array_namespace(like)
+        rates = self.generator * asarray_like(1.0 - np.eye(self.num_states), like)
+        rates = rates[..., 0, None, :, :] if piece is None else take_rows(rates, asarray_like(piece, like), num_core=2)
+        found = None
+        # Where nothing happened on the way only the rate of leaving counts, and there in logarithms: a long stay has a
+        # probability that no float64 holds.
+        stay = self._log_stay(spans) if quiet.any() else None
+        free = None if quiet.all() else self._free([_where_free(span, quiet) for span in spans])
+        diagonal = asarray_like(np.where(np.eye(self.num_states, dtype=bool), 0.0, -np.inf), like)
+        for is_quiet, is_jump in ((False, False), (False, True), (True, False), (True, True)):
+            where = (quiet == is_quiet) & (jump == is_jump)
+            if not where.any():
+                continue
+            if is_quiet:
+                assert stay is not None
+                value = stay[..., :, None] + (_log(rates) if is_jump else diagonal)
+            else:
+                value = _log(free @ rates if is_jump else free)
+            found = value if found is None else xp.where(asarray_like(where, like)[..., None, None], value, found)
+        assert found is not None
+        return found
+
+    def _free(self, spans: list[Array]) -> Array:
+        """Transition probabilities over spans of the pieces, (..., series or 1, T, K, K)."""
+        product = None
+        for piece, span in enumerate(spans):
+            known = concrete(span)
+            if known is not None and not known.any() and (product is not None or piece + 1 < len(spans)):
+                continue
+            gaps = asarray_like(span, self.like)
+            factor = transition_probabilities(
+                self.generator[..., piece, :, :], gaps, driver=_kernel_driver(self.driver)
+            )
+            product = factor if product is None else product @ factor
+        return product
+
+    def _log_stay(self, spans: list[Array]) -> Array:
+        """Log-probability of staying over spans of the pieces in each state, (..., series or 1, T, K)."""
+        exits = array_namespace(self.like).linalg.diagonal(self.generator)
+        total: Any = 0.0
+        for piece, span in enumerate(spans):
+            total = total + asarray_like(span, self.like)[..., None] * exits[..., piece, None, :]
+        return total
+
+
+class Ways(NamedTuple):
+    """The ways into rows of a chain.
+
+    Attributes:
+        spans: Parts of the gap before each row that lie in each piece of the generator, (..., time) each.
+        quiet: Nothing happened since the row before, (..., time), or None where nothing is known of any row.
+        jump: The row's state was entered at exactly its time, (..., time), or None.
+        piece: Piece of the generator at the row's time, (..., time), or None where there is one.
+    """
+
+    spans: list[Array]
+    quiet: np.ndarray | None
+    jump: np.ndarray | None
+    piece: Array | None
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """Leading axes."""
+        shapes = [tuple(array.shape[:-1]) for array in (*self.spans, self.quiet, self.jump) if array is not None]
+        return tuple(np.broadcast_shapes(*shapes))
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return int(self.spans[0].shape[-1])
+
+
+def share(ways: Ways) -> tuple[Ways, np.ndarray] | None:
+    """The different ways, and which of them leads into each row; None where they are only being traced."""
+    arrays = [concrete(array) for array in (*ways.spans, ways.quiet, ways.jump, ways.piece) if array is not None]
+    if any(array is None for array in arrays):
+        return None
+    lead = ways.lead
+    stacked = np.stack(
+        [np.broadcast_to(np.asarray(array, np.float64), (*lead, ways.size)) for array in arrays if array is not None],
+        axis=-1,
+    )
+    unique, index = _unique_rows(np.ascontiguousarray(stacked).tobytes(), stacked.shape)
+    columns = list(unique.T)
+    spans = columns[: len(ways.spans)]
+    rest = columns[len(ways.spans) :]
+    quiet = rest.pop(0) > 0 if ways.quiet is not None else None
+    jump = rest.pop(0) > 0 if ways.jump is not None else None
+    piece = rest.pop(0).astype(np.int64) if ways.piece is not None else None
+    return Ways(spans, quiet, jump, piece), index
+
+
+@lru_cache(maxsize=8)  # an optimiser asks for the same rows again and again
+def _unique_rows(content: bytes, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Different rows and where each stands, with one copy along leading axes on which nothing depends."""
+    rows = np.frombuffer(content, dtype=np.float64).reshape(shape)
+    for axis in range(rows.ndim - 2):
+        if rows.shape[axis] > 1 and (rows == rows.take([0], axis=axis)).all():
+            rows = rows.take([0], axis=axis)
+    # Rows as single values: what sorts them need not be the order of numbers.
+    flat = np.ascontiguousarray(rows.reshape(-1, shape[-1]) + 0.0)
+    keys = flat.view(np.dtype((np.void, flat.dtype.itemsize * shape[-1]))).ravel()
+    _, first, index = np.unique(keys, return_index=True, return_inverse=True)
+    unique = np.ascontiguousarray(flat[first])
+    index = index.reshape(rows.shape[:-1])
+    unique.setflags(write=False)
+    index.setflags(write=False)
+    return unique, index
+
+
+def _where_free(span: Array, quiet: np.ndarray) -> Array:
+    """A span, 0 where the way is quiet and no probabilities are needed."""
+    if isinstance(span, np.ndarray):
+        return np.where(quiet, 0.0, span)
+    return array_namespace(span).where(asarray_like(quiet, span), 0.0 * span, span)
+
+
+class Kinds:
+    """What is known of the way into each row, on the host.
+
+    Args:
+        quiet: Nothing happened since the row before, (..., series, time).
+        jump: The row's state was entered at exactly its time, (..., series, time).
+    """
+
+    def __init__(self, quiet: np.ndarray, jump: np.ndarray) -> None:
+        self.quiet, self.jump = quiet, jump
+        #: Whether any row says more than its state.
+        self.any = bool(quiet.any() or jump.any())
+
+    def __iter__(self) -> Any:
+        return iter((self.quiet, self.jump))
+
+
+def kinds_of(observations: Observations) -> Kinds | None:
+    """What the marks say, None where there are none.
+
+    Raises:
+        ArgumentError: A mark is unknown, or marks or mask are only being traced.
+    """
+    if observations.marks is None:
+        return None
+    marks, mask = concrete(observations.marks), concrete(observations.mask)
+    if marks is None or mask is None:
+        raise ArgumentError("`marks` and the mask beside them must be known numbers: close over them under `jit`.")
+    marks, seen = np.broadcast_arrays(marks, mask.any(axis=-1))
+    unknown = seen & ~np.isin(marks, list(MEANINGS))
+    if unknown.any():
+        where: Any = tuple(int(i) for i in np.argwhere(unknown)[0])
+        series = f"series {where[-2]}, " if len(where) > 1 else ""
+        raise ArgumentError(f"`marks` must be codes out of {MEANINGS}; got {marks[where]} at {series}row {where[-1]}.")
+    later = seen & (np.arange(marks.shape[-1]) > 0)
+    return Kinds(later & np.isin(marks, (MOVED, STAYED)), later & np.isin(marks, (ENTERED, MOVED)))
+
+
+class MarkovJumpConditional(AbstractConditional):
+    """A Markov jump process given observations.
+
+    Args:
+        process: The process.
+        observations: The observations.
+    """
+
+    def __init__(self, process: MarkovJump, observations: Observations) -> None:
+        self.process = process
+        self.observations = observations
+
+    def at(self, times: Array, *, inputs: Array | None = None) -> HiddenMarkovPredictive:
+        """Return the joint law at `times`, (..., series or 1, query), non-decreasing along the query axis.
+
+        Raises:
+            ArgumentError: Times decrease, or lie before the first row of a process that is not stationary; or inputs
+                are given.
+            NoDensityError: The observations are impossible.
+        """
+        if inputs is not None:
+            raise ArgumentError("a Markov jump process reads no `inputs`; leave them out.")
+        seen = _with_a_row(self.observations, times)
+        _check_order(times, gaps_between(times))
+        if not self.process.is_stationary:
+            _check_start(seen.times, times)
+        grid = merge_times(seen.times, times)
+        like = self.process.like
+        values, mask = _rows_of(seen.values, grid.observed, like), _rows_of(seen.mask, grid.observed, like)
+        kinds = kinds_of(seen)
+        if kinds is not None:
+            kinds = _between(kinds, grid.observed)
+        chain = self.process.chain(grid.times, kinds)
+        posterior = chain.posterior(Observations(grid.times, values, mask))
+        rows = asarray_like(grid.rows.astype(np.int64), like) if isinstance(grid.rows, np.ndarray) else grid.rows
+        try:
+            return HiddenMarkovPredictive(posterior, rows)
+        except NoDensityError:
+            # Name the row of the observations and not that of the grid.
+            self.process.chain(seen.times, kinds_of(seen)).posterior(seen).laws  # noqa: B018
+            raise
+
+
+def _between(kinds: Kinds, observed: Array) -> Kinds:
+    """What is known of the way into each row of a grid: a row that only a query needs lies on the way to the next."""
+    place = concrete(observed)
+    if place is None:
+        raise ArgumentError("times of observations with `marks` must be known numbers: close over them under `jit`.")
+    lead = np.broadcast_shapes(place.shape[:-1], kinds.quiet.shape[:-1])
+    place = np.broadcast_to(place, (*lead, place.shape[-1]))
+    quiet, jump = (
+        np.where(
+            place >= 0,
+            np.take_along_axis(np.broadcast_to(kind, (*lead, kind.shape[-1])), np.maximum(place, 0), axis=-1),
+            False,
+        )
+        for kind in kinds
+    )
+    # The next observed row after each row, by going backwards.
+    following = np.zeros(lead, dtype=bool)
+    for row in range(place.shape[-1] - 1, -1, -1):
+        following = np.where(place[..., row] >= 0, quiet[..., row], following)
+        quiet[..., row] = following
+    return Kinds(quiet, jump)
+
+
+def _log(probabilities: Array) -> Array:
+    """Logarithms, -inf of 0, with gradient 0 there."""
+    xp = array_namespace(probabilities)
+    positive = probabilities > 0
+    return xp.where(positive, xp.log(xp.where(positive, probabilities, 1.0)), -xp.inf)
+
+
+def _kernel_driver(driver: str) -> str:
+    return driver if driver in ("auto", "compiled") else "sequential"
+
+
+def _spans(times: Array, gaps: Array, breaks: tuple[float, ...]) -> list[Array]:
+    """Part of the gap before each row that lies in each piece, (..., time)."""
+    if not breaks:
+        return [gaps]
+    known = concrete(times)
+    at = np.asarray(known, np.float64) if known is not None else times
+    xp = array_namespace(at)
+    before = xp.concat([at[..., :1], at[..., :-1]], axis=-1)
+    bounds = [-np.inf, *breaks, np.inf]
+    return [_inside(at, low, high) - _inside(before, low, high) for low, high in pairwise(bounds)]
+
+
+def _inside(times: Array, low: float, high: float) -> Array:
+    """Times moved into an interval, either end of which may be open."""
+    xp = array_namespace(times)
+    return xp.clip(times, low if np.isfinite(low) else None, high if np.isfinite(high) else None)
+
+
+def _piece_of(times: Array, breaks: tuple[float, ...]) -> Array:
+    """Piece of the generator at each time: a break belongs to the piece that ends there."""
+    known = concrete(times)
+    if known is not None:
+        return np.searchsorted(breaks, np.asarray(known, np.float64), side="left")
+    xp = array_namespace(times)
+    return xp.sum(xp.astype(times[..., None] > asarray_like(np.array(breaks), times), xp.int32), axis=-1)
+
+
+def _rows_of(values: Array, index: Array, like: Array) -> Array:
+    """Rows `index` of `values` (..., time, channel), zeros (or False) where the index is -1."""
+    values = (
+        asarray_like(values, like) if not (isinstance(values, np.ndarray) and isinstance(index, np.ndarray)) else values
+    )
+    if not isinstance(values, np.ndarray):
+        index = asarray_like(index, values)
+    xp = array_namespace(values, index)
+    rows = take_rows(values, xp.where(index >= 0, index, 0), num_core=1)
+    return xp.where((index >= 0)[..., None], rows, xp.zeros_like(rows))
+
+
+def _with_a_row(observations: Observations, times: Array) -> Observations:
+    """Observations without any row get one at the first query in which nothing is observed: the law starts there."""
+    if observations.times.shape[-1] or not times.shape[-1]:
+        return observations
+    shape = (*observations.values.shape[:-2], 1, observations.values.shape[-1])
+    return Observations(times[..., :1], np.zeros(shape), np.zeros(shape, dtype=bool))
+
+
+def _check_generator(generator: Array) -> None:
+    """Refuse rates that are negative, and rows that do not sum to 0; NaN passes, because it shows in the result."""
+    numbers = concrete(generator)
+    if numbers is None:
+        return
+    off = numbers * (1.0 - np.eye(numbers.shape[-1]))
+    if (off < 0).any():
+        where = tuple(int(i) for i in np.argwhere(off < 0)[0])
+        raise ArgumentError(f"rates of `generator` must not be negative; generator{list(where)} is {off[where]:g}.")
+    sums = np.abs(numbers.sum(axis=-1))
+    if (sums > _SUMS * np.maximum(off.sum(axis=-1), 1e-300)).any():
+        where = tuple(int(i) for i in np.argwhere(sums > _SUMS * off.sum(axis=-1))[0])
+        raise ArgumentError(
+            f"rows of `generator` must sum to 0; row {list(where)} sums to {numbers.sum(axis=-1)[where]:g}. The "
+            "diagonal is minus the sum of the rates of leaving."
+        )
+
+
+def _check_order(times: Array, gaps: Array) -> None:
+    host = concrete(gaps)
+    if host is None or (host[..., 1:] >= 0).all():
+        return
+    *lead, row = (int(i) for i in np.argwhere(~(host[..., 1:] >= 0))[0])
+    line = np.asarray(concrete(times))[tuple(lead)]
+    series = f" of series {lead[-1]}" if lead else ""
+    raise ArgumentError(
+        f"`times` must not decrease within a series; row {row + 1}{series} has {line[row + 1]!s} after {line[row]!s}. "
+        "Sort the rows of each series by time."
+    )
+
+
+def _check_start(times: Array, query: Array) -> None:
+    known, asked = concrete(times), concrete(query)
+    if known is None or asked is None:
+        return
+    known, asked = np.broadcast_arrays(known[..., :1], asked[..., :1])
+    early = np.argwhere(asked < known)
+    if len(early):
+        index = tuple(int(i) for i in early[0])
+        series = f" of series {index[-2]}" if known.ndim > 1 else ""
+        raise ArgumentError(
+            f"`times` contains {asked[index]!s}, before the first row{series} at {known[index]!s}, where the law of "
+            "this process starts. Only a process started from its stationary law can be asked about earlier times; put "
+            "an unobserved row at the earliest time into the data instead."
+        )

@@ -1,0 +1,156 @@
+"""Transition probabilities against exact arithmetic and dense exponentials, their gradients, and ways to call them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import expm
+
+from dynplat.errors import ArgumentError
+from dynplat_jumps.derived import stationary
+from dynplat_jumps.tests.conftest import random_generator
+from dynplat_jumps.transition import transition_probabilities
+
+EVERYWHERE = ("auto", "sequential")
+
+
+def exact(Q, gaps):
+    with mpmath.workdps(50):
+        return np.stack([np.array(mpmath.expm(mpmath.matrix(Q.tolist()) * float(h)).tolist(), float) for h in gaps])
+
+
+@pytest.mark.parametrize("driver", EVERYWHERE)
+@pytest.mark.parametrize("K", [1, 2, 3, 6, 11])
+def test_every_entry_keeps_its_digits(driver, K):
+    rng = np.random.default_rng(K)
+    Q = random_generator(rng, K)
+    gaps = np.array([1e-7, 0.01, 0.3, 1.0, 4.0, 30.0])
+    np.testing.assert_allclose(transition_probabilities(Q, gaps, driver=driver), exact(Q, gaps), rtol=3e-13, atol=0)
+
+
+@pytest.mark.parametrize("driver", EVERYWHERE)
+def test_far_states_and_small_rates_keep_their_digits(driver):
+    # Eleven jumps away over a short gap: 1e-44; and rates twelve decades apart.
+    Q = np.diag(np.full(11, 1.0), 1) + np.diag(np.full(11, 0.5), -1)
+    Q[3, 4] = 1e-12
+    Q -= np.diag(Q.sum(1))
+    gaps = np.array([1e-3, 0.5, 2.0])
+    found, expected = transition_probabilities(Q, gaps, driver=driver), exact(Q, gaps)
+    assert expected.min() < 1e-42
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
+
+
+def test_limits():
+    Q = random_generator(np.random.default_rng(0), 4)
+    for driver in EVERYWHERE:
+        P = transition_probabilities(Q, np.array([0.0, 1e9, 1e15]), driver=driver)
+        np.testing.assert_array_equal(P[0], np.eye(4))
+        np.testing.assert_allclose(P[1:], np.broadcast_to(stationary(Q), (2, 4, 4)), rtol=1e-9)
+    np.testing.assert_array_equal(transition_probabilities(np.zeros((3, 3)), np.array([2.0]))[0], np.eye(3))
+    assert np.isnan(transition_probabilities(np.full((2, 2), np.nan), np.array([1.0]))).all()
+    assert transition_probabilities(Q, np.zeros(0)).shape == (0, 4, 4)
+
+
+def test_defective_generators_are_ordinary():
+    # One eigenvalue, one eigenvector: 0 -> 1 -> 2 -> 3 with equal rates, where eigendecompositions fail.
+    Q = np.diag(np.ones(3), 1) - np.diag([1.0, 1.0, 1.0, 0.0])
+    np.testing.assert_allclose(
+        transition_probabilities(Q, np.array([0.2, 5.0])), exact(Q, [0.2, 5.0]), rtol=1e-13, atol=0
+    )
+
+
+@pytest.mark.parametrize("shapes", [((), (7,)), ((3,), (7,)), ((3,), (3, 7)), ((1,), (2, 7)), ((2, 1), (3, 7))])
+def test_leading_axes_broadcast(shapes):
+    rng = np.random.default_rng(1)
+    Q, gaps = random_generator(rng, 3, shapes[0]), rng.exponential(1.0, shapes[1])
+    lead = np.broadcast_shapes(shapes[0], shapes[1][:-1])
+    expected = np.stack(
+        [
+            [expm(q * h) for h in g]
+            for q, g in zip(
+                np.broadcast_to(Q, (*lead, 3, 3)).reshape(-1, 3, 3),
+                np.broadcast_to(gaps, (*lead, 7)).reshape(-1, 7),
+                strict=True,
+            )
+        ]
+    ).reshape(*lead, 7, 3, 3)
+    np.testing.assert_allclose(transition_probabilities(Q, gaps), expected, rtol=1e-12)
+    a, b = torch.tensor(Q, requires_grad=True), torch.tensor(gaps, requires_grad=True)
+    weights = torch.tensor(rng.normal(size=expected.shape))
+    own = torch.autograd.grad((transition_probabilities(a, b) * weights).sum(), (a, b))
+    dense = (torch.linalg.matrix_exp(a[..., None, :, :] * b[..., None, None]) * weights).sum()
+    for mine, theirs in zip(own, torch.autograd.grad(dense, (a, b)), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-11)
+
+
+def test_gradients_are_those_of_the_exponential_and_of_finite_differences():
+    rng = np.random.default_rng(2)
+    for K in (2, 6, 20):
+        Q = torch.tensor(random_generator(rng, K), requires_grad=True)
+        gaps = torch.tensor(np.r_[rng.exponential(1.0, 20), 0.0, 40.0], requires_grad=True)
+        weights = torch.tensor(rng.normal(size=(22, K, K)))
+        for wanted in ((Q, gaps), (Q,), (gaps,)):
+            own = torch.autograd.grad((transition_probabilities(Q, gaps) * weights).sum(), wanted)
+            dense = (torch.linalg.matrix_exp(Q * gaps[:, None, None]) * weights).sum()
+            for mine, theirs in zip(own, torch.autograd.grad(dense, wanted), strict=True):
+                np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9 * float(theirs.abs().max()))
+    Q = torch.tensor(random_generator(rng, 3), requires_grad=True)
+    gaps = torch.tensor([0.3, 2.0, 9.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(transition_probabilities, (Q, gaps))
+    assert torch.autograd.gradgradcheck(lambda q: transition_probabilities(q, gaps.detach()), (Q,))
+
+
+def test_jax_agrees_with_torch_in_every_transform():
+    rng = np.random.default_rng(3)
+    with jax.enable_x64(True):
+        Q, gaps = jnp.array(random_generator(rng, 4, (5,))), jnp.array(rng.exponential(1.0, 6))
+        weights = jnp.array(rng.normal(size=(6, 4, 4)))
+
+        def total(q, h):
+            return jnp.sum(transition_probabilities(q, h) * weights)
+
+        q, h = torch.tensor(np.array(Q), requires_grad=True), torch.tensor(np.array(gaps), requires_grad=True)
+        value = (transition_probabilities(q, h) * torch.tensor(np.array(weights))).sum((-1, -2, -3))
+        slopes = torch.autograd.grad(value.sum(), (q, h))
+        np.testing.assert_allclose(jax.jit(jax.vmap(total, (0, None)))(Q, gaps), value.detach(), rtol=1e-12)
+        gradient = jax.vmap(jax.grad(total, (0, 1)), (0, None))(Q, gaps)
+        np.testing.assert_allclose(gradient[0], slopes[0], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(gradient[1].sum(0), slopes[1], rtol=1e-10, atol=1e-12)
+        summed = jax.grad(lambda q, h: jax.vmap(total, (0, None))(q, h).sum(), (0, 1))(Q, gaps)
+        np.testing.assert_allclose(summed[0], slopes[0], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(summed[1], slopes[1], rtol=1e-10, atol=1e-12)
+        both = jax.vmap(total)(Q, jnp.broadcast_to(gaps, (5, 6)))
+        np.testing.assert_allclose(both, value.detach(), rtol=1e-12)
+        # Traced gaps under generic code: what a GPU runs.
+        traced = jax.jit(lambda q, h: transition_probabilities(q, h, driver="sequential"))(Q[0], gaps * 20.0)
+        np.testing.assert_allclose(traced, transition_probabilities(np.array(Q[0]), np.array(gaps) * 20.0), rtol=1e-11)
+
+
+def test_single_precision():
+    rng = np.random.default_rng(4)
+    Q, gaps = random_generator(rng, 5), rng.exponential(1.0, 9)
+    found = transition_probabilities(torch.tensor(Q).float(), torch.tensor(gaps).float())
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, transition_probabilities(Q, gaps), rtol=2e-5)
+
+
+def test_threads_do_not_disturb_each_other():
+    rng = np.random.default_rng(5)
+    cases = [(random_generator(rng, 4), rng.exponential(1.0, 50)) for _ in range(8)]
+    alone = [transition_probabilities(*case) for case in cases]
+    with ThreadPoolExecutor(4) as pool:
+        for found, expected in zip(pool.map(lambda case: transition_probabilities(*case), cases), alone, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_refusals():
+    with pytest.raises(ArgumentError, match=r"`gaps` must be lengths.*-1"):
+        transition_probabilities(np.zeros((2, 2)), np.array([1.0, -1.0]))
+    with pytest.raises(ArgumentError, match="`generator` must have shape"):
+        transition_probabilities(np.zeros((2, 3)), np.array([1.0]))

@@ -1,0 +1,110 @@
+"""Transition probabilities exp(Q h) of a Markov jump process over many gaps: compiled on a CPU, generic elsewhere."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from dynplat.arrays import Array, array_namespace, asarray_like, common_type, concrete, eye_like, stop_gradient
+from dynplat.errors import ArgumentError
+from dynplat.scan import check_driver, runs_compiled
+from dynplat.scan.kernels.calling import call_kernel, grouped
+
+#: Squarings of generic code where the numbers are only traced; a gap that needs more gives NaN.
+_TRACED_SQUARINGS = 48
+#: Steps of generic code (see `kernels.transition.longest_step`).
+_STEP = 1.0
+#: Squarings beyond which rows are brought back to a sum of one (see `kernels.transition`).
+_EXACT_SQUARINGS = 20
+
+
+def transition_probabilities(generator: Array, gaps: Array, *, driver: str = "auto") -> Array:
+    """Transition probabilities over gaps, each keeping its relative accuracy.
+
+    Args:
+        generator: Rates (..., K, K), rows summing to 0, (old, new).
+        gaps: Lengths of time, (..., gap), at least 0; leading axes broadcast with those of the generator.
+        driver: `auto`, `compiled`, or a driver of generic code.
+
+    Returns:
+        (..., gap, K, K), (old, new).
+
+    Raises:
+        ArgumentError: A gap is negative, or shapes do not fit.
+    """
+    generator, gaps = common_type(generator, gaps)
+    if generator.ndim < 2 or generator.shape[-1] != generator.shape[-2]:
+        raise ArgumentError(f"`generator` must have shape (..., K, K); got {tuple(generator.shape)}.")
+    numbers = concrete(gaps)
+    if numbers is not None and not (numbers >= 0).all():
+        raise ArgumentError(
+            f"`gaps` must be lengths of time of at least 0; got {numbers[~(numbers >= 0)][0]:g}. Sort the times first."
+        )
+    if not runs_compiled(check_driver(driver), generator) or 0 in (*generator.shape, *gaps.shape):
+        return _generic(generator, gaps)
+    from dynplat_jumps.kernels.transition import TRANSITION
+
+    lead, arrays = grouped((generator, gaps), (2, 1))
+    ((found,), _) = call_kernel(TRANSITION, _twin, arrays)
+    xp = array_namespace(generator)
+    return xp.reshape(found, (*lead, *tuple(found.shape[1:])))
+
+
+def _twin(generator: Array, gaps: Array) -> tuple[Array]:
+    """The kernel's values by a function that can be differentiated again."""
+    return (_generic(generator, gaps),)
+
+
+def _generic(generator: Array, gaps: Array) -> Array:
+    """The same series and squarings on the array API, for any framework, device and derivative."""
+    xp = array_namespace(generator)
+    K = int(generator.shape[-1])
+    eye = eye_like(K, generator)
+    exits = stop_gradient(xp.max(xp.abs(xp.linalg.diagonal(generator)), axis=-1))
+    omega = xp.where(exits > 0, exits, xp.ones_like(exits))
+    B = eye + generator / omega[..., None, None]
+    length = omega[..., None] * gaps
+    count = _squarings(length)
+    known = isinstance(count, np.ndarray)
+    halved = length * (asarray_like(0.5**count, length) if known else xp.exp2(-count))
+    terms = _num_terms(_STEP, K - 1)
+    # Horner's rule; the powers are not kept.
+    x = halved[..., None, None]
+    total = eye + xp.zeros_like(B[..., None, :, :] * x)
+    for k in range(terms, 0, -1):
+        total = eye + (x / k) * (B[..., None, :, :] @ total)
+    total = xp.exp(-x) * total
+    most = int(count.max(initial=0)) if known else _TRACED_SQUARINGS
+    active = asarray_like(count, total) if known else count
+    for done in range(most):
+        squared = total @ total
+        if done >= _EXACT_SQUARINGS:
+            squared = squared / stop_gradient(xp.sum(squared, axis=-1, keepdims=True))
+        total = xp.where((active > done)[..., None, None], squared, total)
+    if not known:
+        total = xp.where((active > most)[..., None, None], xp.nan, total)
+    return total
+
+
+def _squarings(length: Array) -> Any:
+    """Number of squarings of each gap, on the host where the numbers are known."""
+    known = concrete(length)
+    if known is not None:
+        with np.errstate(divide="ignore"):
+            return np.maximum(np.ceil(np.log2(np.asarray(known, np.float64) / _STEP)), 0.0)
+    xp = array_namespace(length)
+    length = stop_gradient(length)
+    wanted = xp.ceil(xp.log2(xp.where(length > _STEP, length, _STEP) / _STEP))
+    return xp.where(wanted > 0, wanted, xp.zeros_like(wanted))
+
+
+@lru_cache(maxsize=64)
+def _num_terms(x: float, far: int) -> int:
+    k, first, last = 0, 1.0, 1.0
+    while first > 1e-17 or last > 1e-17 or k < far:
+        k += 1
+        first *= x / k
+        last *= x / k if k > far else 1.0
+    return k
