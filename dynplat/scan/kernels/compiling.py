@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import extending, njit
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 
@@ -58,6 +58,11 @@ def inlined(function: Callable[..., Any]) -> Any:
     A call passes ten numbers for each array, which costs more than what small functions of small matrices do.
     """
     return njit(inline="always", **_OPTIONS)(function)
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Decorate a function that writes LLVM's code (it is called without its first argument)."""
+    return extending.intrinsic(function)
 
 
 def handler(function: Callable[[int], int], name: str) -> CFunc:

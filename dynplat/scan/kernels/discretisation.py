@@ -23,9 +23,6 @@ the same for all gaps of a group. M is symmetric.
 leads back to the polynomials, whose gradients are added up in the tables: nothing is kept for a gap.
 """
 
-# pyright does not know that the first argument of numba's intrinsics is left out.
-# pyright: reportCallIssue=false
-
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -242,7 +242,7 @@ def _lead_back_one(n, source_of, weights, at_group, t, Kt, H, adjoint, ybar, wan
 def _lead_back_many(n, source_of, weights, at_group, t, Kt, H, adjoint, ybar, want_matrices, E, U, u, gu):
     """Like `_lead_back_one` for matrices with a column for each member, over which E and U are sums."""
     p, M = weights.shape[2], weights.shape[3]
-    one = source_of[0] * 0 + 1
+    one = E.dtype.type(1.0)
     for a in range(p):
         for s in range(M):
             u[a, s] = weights[at_group, t, a, s]
@@ -260,7 +260,7 @@ def _lead_back_many(n, source_of, weights, at_group, t, Kt, H, adjoint, ybar, wa
 @inlined
 def _sources(zeros, n, p, Lambda, Kt, inverse, E, U, total, C, Z):
     """C = K^T Lambda and Z = K^T Lambda K - sym(K^T E^T) - (total S^{-1} - U) / 2, with S^{-1} from its factor."""
-    combine(zeros, total * 0 + 1, Kt, Lambda, p, n, C)
+    combine(zeros, zeros.dtype.type(1.0), Kt, Lambda, p, n, C)
     for a in range(p):
         for b in range(a + 1):
             precision = total * 0
@@ -291,26 +291,26 @@ def _add_to_H(n, p, Kt, P, E, C, total, X, dH, h, at):
 @inlined
 def _before_update(n, p, Lambda, H, E, C, Z, X):
     """Replace Lambda by its value before the update: Lambda + sym(X^T H), X = E - 2 C + Z H."""
-    half = Z[0, 0] * 0 + 0.5
+    half, one = Z.dtype.type(0.5), Z.dtype.type(1.0)
     for a in range(p):
         for j in range(n):
             X[a, j] = (E[a, j] - 2 * C[a, j]) / 2
     combine(X, half, Z, H, p, p, X)
-    combine_transposed(Lambda, half * 2, X, H, n, p, Lambda)
-    combine_transposed(Lambda, half * 2, H, X, n, p, Lambda)
+    combine_transposed(Lambda, one, X, H, n, p, Lambda)
+    combine_transposed(Lambda, one, H, X, n, p, Lambda)
 
 
 @inlined
 def _pull_back(zeros, n, F, Lambda, V):
     """Replace Lambda by F^T Lambda F."""
-    combine(zeros, F[0, 0] * 0 + 1, Lambda, F, n, n, V)
+    combine(zeros, zeros.dtype.type(1.0), Lambda, F, n, n, V)
     _finish_pull_back(zeros, n, F, Lambda, V)
 
 
 @inlined
 def _finish_pull_back(zeros, n, F, Lambda, V):
     """Replace Lambda by F^T V, made symmetric: the recursion does not damp an antisymmetric error."""
-    combine_transposed(zeros, F[0, 0] * 0 + 1, F, V, n, n, Lambda)
+    combine_transposed(zeros, zeros.dtype.type(1.0), F, V, n, n, Lambda)
     symmetrise(Lambda)
 
 

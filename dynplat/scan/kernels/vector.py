@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import models, register_model
 
-from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.compiling import compiled, intrinsic
 
 FOUR, EIGHT, SIXTEEN = 4, 8, 16
 
 #: Bytes of a vector register: what crosses a line of the cache is read and written in two parts.
 _LINE = 64
 #: As in `compiling`: sums may be reordered and fused; NaN and infinity keep their meaning.
-_FLAGS = ("contract", "reassoc", "nsz")
+FLAGS = ("contract", "reassoc", "nsz")
 
 
 class _Vector(types.Type):
@@ -129,7 +129,7 @@ def write(_typing: Any, array: Any, row: Any, column: Any, x: Any) -> Any:
 # Arithmetic, on vectors of any width.
 
 
-def _everywhere(builder: Any, vector: Any, number: Any) -> Any:
+def everywhere(builder: Any, vector: Any, number: Any) -> Any:
     """A vector of a type of LLVM with one number everywhere."""
     single = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
     places = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
@@ -141,7 +141,7 @@ def same(_typing: Any, number: Any) -> Any:
     """Eight times one number."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _everywhere(builder, context.get_value_type(signature.return_type), arguments[0])
+        return everywhere(builder, context.get_value_type(signature.return_type), arguments[0])
 
     return _Vector(types.float64, EIGHT)(types.float64), codegen
 
@@ -151,7 +151,7 @@ def add(_typing: Any, x: Any, y: Any) -> Any:
     """Sum."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fadd(*arguments, flags=_FLAGS)
+        return builder.fadd(*arguments, flags=FLAGS)
 
     return x(x, x), codegen
 
@@ -161,7 +161,7 @@ def times(_typing: Any, x: Any, y: Any) -> Any:
     """Product."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fmul(*arguments, flags=_FLAGS)
+        return builder.fmul(*arguments, flags=FLAGS)
 
     return x(x, x), codegen
 
@@ -172,7 +172,7 @@ def plus_times(_typing: Any, s: Any, x: Any, y: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         s, x, y = arguments
-        return builder.fadd(s, builder.fmul(x, y, flags=_FLAGS), flags=_FLAGS)
+        return builder.fadd(s, builder.fmul(x, y, flags=FLAGS), flags=FLAGS)
 
     return x(x, x, x), codegen
 
@@ -183,7 +183,7 @@ def multiple(_typing: Any, number: Any, x: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number, x = arguments
-        return builder.fmul(_everywhere(builder, x.type, number), x, flags=_FLAGS)
+        return builder.fmul(everywhere(builder, x.type, number), x, flags=FLAGS)
 
     return x(x.real, x), codegen
 
@@ -194,7 +194,7 @@ def plus_multiple(_typing: Any, s: Any, number: Any, x: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         s, number, x = arguments
-        return builder.fadd(s, builder.fmul(_everywhere(builder, x.type, number), x, flags=_FLAGS), flags=_FLAGS)
+        return builder.fadd(s, builder.fmul(everywhere(builder, x.type, number), x, flags=FLAGS), flags=FLAGS)
 
     return x(x, x.real, x), codegen
 
@@ -205,7 +205,7 @@ def inverse(_typing: Any, x: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         (x,) = arguments
-        return builder.fdiv(ir.Constant(x.type, [1.0] * x.type.count), x, flags=_FLAGS)
+        return builder.fdiv(ir.Constant(x.type, [1.0] * x.type.count), x, flags=FLAGS)
 
     return x(x), codegen
 
@@ -263,7 +263,7 @@ def sum_of(_typing: Any, x: Any) -> Any:
     """Sum of the numbers of a vector."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _halved(builder, arguments[0], lambda a, b: builder.fadd(a, b, flags=_FLAGS))
+        return _halved(builder, arguments[0], lambda a, b: builder.fadd(a, b, flags=FLAGS))
 
     return x.real(x), codegen
 
