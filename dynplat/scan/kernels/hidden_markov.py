@@ -20,8 +20,10 @@ is not at least 1e-170 (1e-30): there the group starts again with logarithms, K^
 a transition that is possible but less likely than that, and all impossible observations: from the first of these on,
 the terms are -inf, with gradient 0. Numbers are float64 inside whatever their dtype outside.
 
-Where there are several series, eight are filtered side by side, and of one series with few states eight parts
-(`hidden_markov_eight`); they are held to the same bounds, and what breaks them is filtered alone.
+Where there are several series, eight are filtered side by side (`hidden_markov_eight`), and of one series with few
+states eight parts (`hidden_markov_parts`); they are held to the same bounds, and what breaks them is filtered alone.
+With two to four states and one transition whose entries are all above 1e-30 nothing can be lost, and laws go on in
+registers without being looked at (`hidden_markov_few`).
 
 **Adjoint.** With cotangents g_t of the terms, the adjoint lambda_t of a_t and h_t = lambda_t + g_t - g_{t+1},
 
@@ -41,9 +43,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dynplat.scan.kernels.hidden_markov_backward import backward
-from dynplat.scan.kernels.hidden_markov_eight import PART_ROWS, PART_STATES
-from dynplat.scan.kernels.hidden_markov_forward import forward
+from dynplat.scan.kernels.hidden_markov_backward import backward, backward_total
+from dynplat.scan.kernels.hidden_markov_forward import forward, forward_total
+from dynplat.scan.kernels.hidden_markov_parts import PART_ROWS, PART_STATES
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
 from dynplat.scan.kernels.vector import EIGHT
 
@@ -56,23 +58,37 @@ def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
     return (groups, rows), (groups, kept, K), (groups, kept, K), (groups, *passage), (groups, 2)
 
 
+def _shapes_of_total(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
+    rows, *kept = _shapes(inputs, keep)
+    return rows[:1], *kept
+
+
+_INPUTS = (
+    Spec("log_initial", 2, differentiable=True),
+    Spec("log_transition", 4, differentiable=True),
+    Spec("log_density", 3, differentiable=True),
+)
+_KEPT = (Spec("filtered", 3), Spec("weights", 3), Spec("passage", 4), Spec("status", 2, "count"))
+
 HIDDEN_MARKOV = Kernel(
     name="hidden_markov",
-    inputs=(
-        Spec("log_initial", 2, differentiable=True),
-        Spec("log_transition", 4, differentiable=True),
-        Spec("log_density", 3, differentiable=True),
-    ),
-    outputs=(
-        Spec("log_prob", 2),
-        Spec("filtered", 3),
-        Spec("weights", 3),
-        Spec("passage", 4),
-        Spec("status", 2, "count"),
-    ),
+    inputs=_INPUTS,
+    outputs=(Spec("log_prob", 2), *_KEPT),
     num_values=1,
     shapes=_shapes,
     forward=forward,
     backward=backward,
+    together=EIGHT,
+)
+
+#: The same for the log-likelihoods of whole series, (G,): terms of single rows are neither made nor kept.
+HIDDEN_MARKOV_TOTAL = Kernel(
+    name="hidden_markov_total",
+    inputs=_INPUTS,
+    outputs=(Spec("log_prob", 1), *_KEPT),
+    num_values=1,
+    shapes=_shapes_of_total,
+    forward=forward_total,
+    backward=backward_total,
     together=EIGHT,
 )

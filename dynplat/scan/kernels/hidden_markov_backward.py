@@ -9,7 +9,8 @@ import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled, leaf
 from dynplat.scan.kernels.exponential import exp
-from dynplat.scan.kernels.hidden_markov_eight import pull_back_parts, pull_back_runs
+from dynplat.scan.kernels.hidden_markov_eight import pull_back_runs
+from dynplat.scan.kernels.hidden_markov_few import FEW, pull_back_few
 from dynplat.scan.kernels.hidden_markov_forward import (
     IMPOSSIBLE,
     IN_PARTS,
@@ -21,6 +22,7 @@ from dynplat.scan.kernels.hidden_markov_forward import (
     lanes,
     multiply,
 )
+from dynplat.scan.kernels.hidden_markov_parts import pull_back_parts
 from dynplat.scan.kernels.small import of
 from dynplat.scan.kernels.vector import EIGHT, lines, load, plus_times, same, store
 
@@ -32,8 +34,8 @@ def backward(
 ):  # fmt: skip
     """Add up the gradients of all groups.
 
-    Inputs: those of `forward`, what it gave (with whole time axes), `cotangent` of `log_prob`, (G, T), and `wanted`,
-    flags (1, 3).
+    Inputs: those of `forward`, what it gave (with whole time axes), `cotangent` of `log_prob`, (G, T), or (G, 1) where
+    it is the same for all rows, and `wanted`, flags (1, 3).
     Outputs: gradients, shaped as the inputs; those that are not wanted may have size 0. `d_transition` may have a time
     axis where the transition has none: its rows are then the parts that the shared gradient is the sum of.
     """
@@ -50,6 +52,14 @@ def backward(
         for l in range(EIGHT):
             groups[l] = first + min(l, count - 1)
             scaled = scaled and status[groups[l], OUTCOME] == SCALED
+        if scaled and still and shared and d_transition.shape[1] <= 1 and 2 <= K <= FEW:
+            adjoint = lines(K)
+            adjoint[:] = 0.0
+            pull_back_few(
+                groups, start, T, turned, filtered, weights, cotangent, adjoint, after, count, wanted,
+                d_initial, d_transition, d_density,
+            )  # fmt: skip
+            continue
         if scaled:
             pull_back_runs(
                 groups, start, T, log_transition, turned, filtered, weights, cotangent, lines(K), after,
@@ -75,6 +85,18 @@ def backward(
                     g, log_transition, turned, filtered, weights, passage[g], cotangent, adjoint, wanted,
                     d_initial, d_transition, d_density,
                 )  # fmt: skip
+
+
+@compiled
+def backward_total(
+    log_initial, log_transition, log_density, log_prob, filtered, weights, passage, status, cotangent, wanted,
+    d_initial, d_transition, d_density,
+):  # fmt: skip
+    """Add up the gradients of all groups, as `backward` does, for `log_prob` and `cotangent` of whole series, (G,)."""
+    backward(
+        log_initial, log_transition, log_density, log_prob.reshape(log_prob.size, 1), filtered, weights, passage,
+        status, cotangent.reshape(cotangent.size, 1), wanted, d_initial, d_transition, d_density,
+    )  # fmt: skip
 
 
 @leaf
@@ -114,7 +136,7 @@ def _scaled(
     sums, before = pairs.reshape(K * count, LANE), law.reshape(count, LANE)
     after = 0.0
     for t in range(T - 1, begin - 1, -1):
-        now = cotangent[g, t]
+        now = cotangent[g, of(t, cotangent.shape[1])]
         for j in range(K):
             value = adjoint[j] + (now - after)
             source[j] = weights[g, t, j] * value
@@ -158,7 +180,7 @@ def _logarithmic(g, log_transition, filtered, weights, status, cotangent, wanted
     earlier = np.zeros(K)
     after = 0.0
     for t in range(T - 1, -1, -1):
-        now = cotangent[g, t]
+        now = cotangent[g, of(t, cotangent.shape[1])]
         for j in range(K):
             mass[j] += exp(filtered[g, t, j]) * (now - after)
             if want_density:

@@ -9,7 +9,9 @@ import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled, leaf
 from dynplat.scan.kernels.exponential import exp, log
-from dynplat.scan.kernels.hidden_markov_eight import PART_ROWS, PART_STATES, filter_parts, filter_series
+from dynplat.scan.kernels.hidden_markov_eight import filter_series
+from dynplat.scan.kernels.hidden_markov_few import filter_few_parts, filter_few_series, is_dense
+from dynplat.scan.kernels.hidden_markov_parts import PART_ROWS, PART_STATES, filter_parts
 from dynplat.scan.kernels.small import of
 from dynplat.scan.kernels.vector import (
     EIGHT,
@@ -53,8 +55,24 @@ def forward(log_initial, log_transition, log_density, log_prob, filtered, weight
         weights: p(y_t | x_t) / p(y_t | y_<t), 0 where p(x_t | y_<t) is 0, (G, T or 1, K); or log p(x_t | y_<t). Only
             whole time axes are of use.
         passage: What parts of a series make of laws, (G, 8, K, K), 0 where it isn't in parts (see
-            `hidden_markov_eight`); any shape (G, ...) where nothing is kept.
+            `hidden_markov_parts`); any shape (G, ...) where nothing is kept.
         status: int32 (G, 2).
+    """
+    _forward(log_initial, log_transition, log_density, log_prob, np.empty(0), filtered, weights, passage, status)
+
+
+@compiled
+def forward_total(log_initial, log_transition, log_density, log_prob, filtered, weights, passage, status):
+    """Filter all groups, as `forward` does, for `log_prob` of whole series, (G,)."""
+    rows = np.empty((log_prob.size, log_density.shape[1]))
+    _forward(log_initial, log_transition, log_density, rows, log_prob, filtered, weights, passage, status)
+
+
+@compiled
+def _forward(log_initial, log_transition, log_density, log_prob, total, filtered, weights, passage, status):
+    """Filter all groups; put log-likelihoods of whole series into `total` (G,), or those of rows into `log_prob`.
+
+    Where `total` has no size it is left out; where it has, `log_prob` (G, T) is room.
     """
     G, T, K = log_prob.shape[0], log_density.shape[1], log_initial.shape[1]
     packed = lines(K * lanes(K)).reshape(K, lanes(K) * LANE)
@@ -62,6 +80,8 @@ def forward(log_initial, log_transition, log_density, log_prob, filtered, weight
     floor = smallest(log_density.dtype)
     still, shared = log_transition.shape[1] == 1, log_transition.shape[0] == 1
     sound = pack(log_transition[0, 0], floor, np.empty(K * K), packed) if still and shared else True
+    dense = still and shared and is_dense(packed, K)
+    steps = total.size == 0
     groups = np.empty(EIGHT, np.int64)
     passage[:] = 0.0
     for first in range(0, G, EIGHT):
@@ -69,30 +89,50 @@ def forward(log_initial, log_transition, log_density, log_prob, filtered, weight
         if count >= SIDE_BY_SIDE and sound:
             for l in range(EIGHT):
                 groups[l] = first + min(l, count - 1)
-            if filter_series(
+            done = dense and filter_few_series(
+                groups, count, log_initial, floor, packed, log_density, steps, log_prob, total, filtered, weights
+            )
+            if not done and filter_series(
                 groups, count, log_initial, log_transition, packed, log_density, floor, log_prob, filtered, weights
             ):
+                done = True
+                if not steps:
+                    for l in range(count):
+                        total[first + l] = log_prob[first + l].sum()
+            if done:
                 for l in range(count):
                     status[first + l, IMPOSSIBLE], status[first + l, OUTCOME] = T, SCALED
                 continue
         for g in range(first, first + count):
             if still and not shared:
                 sound = pack(log_transition[g, 0], floor, np.empty(K * K), packed)
-            begin = 0
-            outcome = SCALED
+                dense = is_dense(packed, K)
+            begin, outcome = 0, SCALED
+            value, summed = 0.0, 0
             if sound and K > 1 and K <= PART_STATES and T >= PART_ROWS:
-                if filter_parts(
+                if dense:
+                    value = filter_few_parts(
+                        g, log_initial, floor, packed, log_density, steps, log_prob, filtered, weights, passage[g], law
+                    )
+                    if value == value:  # not NaN
+                        begin, outcome = T // EIGHT * EIGHT, IN_PARTS
+                        summed = begin
+                    else:
+                        value = 0.0
+                if begin == 0 and filter_parts(
                     g, log_initial, log_transition, log_density, floor, packed, log_prob, filtered, weights, passage[g],
                     law,
                 ):  # fmt: skip
-                    begin = T // EIGHT * EIGHT
-                    outcome = IN_PARTS
+                    begin, outcome = T // EIGHT * EIGHT, IN_PARTS
             if sound and _scaled(
                 g, begin, law, log_initial, log_transition, log_density, packed, log_prob, filtered, weights
             ):
                 status[g, IMPOSSIBLE], status[g, OUTCOME] = T, outcome
             else:
                 _logarithmic(g, log_initial, log_transition, log_density, log_prob, filtered, weights, status)
+                value, summed = 0.0, 0
+            if not steps:
+                total[g] = value + log_prob[g, summed:].sum()
         if not shared:
             sound = True
 

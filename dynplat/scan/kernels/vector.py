@@ -24,7 +24,7 @@ _LINE = 64
 FLAGS = ("contract", "reassoc", "nsz")
 
 
-class _Vector(types.Type):
+class Vector(types.Type):
     """`width` real numbers of one type."""
 
     def __init__(self, real: Any, width: int) -> None:
@@ -32,7 +32,7 @@ class _Vector(types.Type):
         super().__init__(name=f"vector({real}, {width})")
 
 
-@register_model(_Vector)
+@register_model(Vector)
 class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         real = ir.FloatType() if kind.real == types.float32 else ir.DoubleType()
@@ -85,7 +85,7 @@ def load(_typing: Any, array: Any, row: Any) -> Any:
         array, row = arguments
         return _read(context, builder, signature, array, _of_row(builder, row))
 
-    return _Vector(array.dtype, EIGHT)(array, types.intp), codegen
+    return Vector(array.dtype, EIGHT)(array, types.intp), codegen
 
 
 @intrinsic
@@ -107,7 +107,7 @@ def _reader(width: int) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return _read(context, builder, signature, arguments[0], _of_entry(context, builder, signature, *arguments))
 
-        return _Vector(array.dtype, width)(array, types.intp, types.intp), codegen
+        return Vector(array.dtype, width)(array, types.intp, types.intp), codegen
 
     return read
 
@@ -143,7 +143,7 @@ def same(_typing: Any, number: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return everywhere(builder, context.get_value_type(signature.return_type), arguments[0])
 
-    return _Vector(types.float64, EIGHT)(types.float64), codegen
+    return Vector(types.float64, EIGHT)(types.float64), codegen
 
 
 @intrinsic
@@ -152,6 +152,16 @@ def add(_typing: Any, x: Any, y: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fadd(*arguments, flags=FLAGS)
+
+    return x(x, x), codegen
+
+
+@intrinsic
+def minus(_typing: Any, x: Any, y: Any) -> Any:
+    """Difference."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fsub(*arguments, flags=FLAGS)
 
     return x(x, x), codegen
 
