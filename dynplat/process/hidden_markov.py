@@ -154,7 +154,22 @@ class HiddenMarkov(AbstractProcess):
         Raises:
             ArgumentError: Shapes do not fit.
         """
-        steps = passes.log_prob_steps(self._chain(observations), self.driver)
+        return self._steps(self._chain(observations), observations)
+
+    def log_prob(self, observations: Observations) -> Array:
+        """Log density of all observed values of each series, (..., series): `log_prob_steps` summed over time."""
+        chain = self._chain(observations)
+        mask = concrete(observations.mask)
+        # Rows of which nothing is observed count exactly 0: then the terms are needed.
+        if mask is not None and mask.any(axis=-1).all():
+            total = passes.total_log_prob(chain, self.driver)
+            if total is not None:
+                return total
+        steps = self._steps(chain, observations)
+        return array_namespace(steps).sum(steps, axis=-1)
+
+    def _steps(self, chain: Chain, observations: Observations) -> Array:
+        steps = passes.log_prob_steps(chain, self.driver)
         xp = array_namespace(steps)
         mask = asarray_like(observations.mask, steps)
         return xp.where(xp.any(mask, axis=-1), steps, 0.0)

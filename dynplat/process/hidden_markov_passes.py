@@ -136,6 +136,27 @@ def _compiled_log_prob(chain: Chain) -> Array:
     return array_namespace(steps).reshape(steps, (*lead, steps.shape[-1]))
 
 
+def total_log_prob(chain: Chain, driver: str) -> Array | None:
+    """Log-likelihoods of whole series, (...), where the compiled likelihood serves: it needs no terms of rows."""
+    if _runs_triton(driver, chain) or not runs_compiled(driver, chain):
+        return None
+    return compiled(_compiled_total, chain.log_density)(chain)
+
+
+def _compiled_total(chain: Chain) -> Array:
+    from dynplat.scan.kernels.hidden_markov import HIDDEN_MARKOV_TOTAL
+
+    lead = lead_shape(chain)
+    (total,), _ = call_kernel(HIDDEN_MARKOV_TOTAL, _twin_of_total, _grouped(chain, lead))
+    return array_namespace(total).reshape(total, lead)
+
+
+def _twin_of_total(log_initial: Array, log_transition: Array, log_density: Array) -> tuple[Array]:
+    """The same log-likelihoods by a function that can be differentiated again."""
+    (steps,) = _twin(log_initial, log_transition, log_density)
+    return (array_namespace(steps).sum(steps, axis=-1),)
+
+
 def _twin(log_initial: Array, log_transition: Array, log_density: Array) -> tuple[Array]:
     """The same terms by a function that can be differentiated again."""
     return (run_filter(Chain(log_initial, log_transition, log_density), driver="auto").log_prob,)
