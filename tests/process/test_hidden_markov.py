@@ -136,6 +136,44 @@ def test_ragged_batches_equal_their_series(name, driver):
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_whole_likelihood_is_the_sum_of_its_terms_and_has_their_gradient(name):
+    rng = np.random.default_rng(4)
+    for K, T, lead in ((3, 150, (2,)), (3, 140, ()), (5, 30, (2, 4))):
+        chain = random_hidden_markov(rng, num_states=K, num_steps=T)
+        values, mask = rng.standard_normal((*lead, T, 2)), rng.random((*lead, T, 2)) > 0.3
+        mask[..., 0] |= ~mask.any(axis=-1)  # something is observed in every row
+        with framework(name) as make:
+            observations = Observations(make(np.arange(T, dtype=float)), make(values), make(mask))
+            emission = gaussian(make, rng, K)
+
+            def whole(log_transition, driver, terms=False):
+                process = HiddenMarkov(make(chain.log_initial), log_transition, emission, driver=driver)  # noqa: B023
+                return (
+                    process.log_prob_steps(observations).sum(-1)  # noqa: B023
+                    if terms
+                    else process.log_prob(observations)  # noqa: B023
+                )
+
+            A = make(chain.log_transition)
+            found, wanted = to_numpy(whole(A, "auto")), to_numpy(whole(A, "sequential"))
+            assert found.shape == wanted.shape == lead
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
+            np.testing.assert_allclose(found, to_numpy(whole(A, "auto", terms=True)), rtol=1e-13)
+            if name == "jax":
+                import jax
+
+                one, two = (jax.grad(lambda A: whole(A, d).sum())(A) for d in ("auto", "sequential"))  # noqa: B023
+            elif name == "torch":
+                import torch
+
+                A.requires_grad_()
+                one, two = (torch.autograd.grad(whole(A, d).sum(), A)[0] for d in ("auto", "sequential"))
+            else:
+                continue
+            np.testing.assert_allclose(to_numpy(one), to_numpy(two), rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
 def test_parameters_broadcast_over_draws_and_series(name):
     rng = np.random.default_rng(1)
     chain = random_hidden_markov(rng, num_states=3, num_steps=6, lead=(4, 1))
