@@ -261,7 +261,11 @@ _register(
     ("dynamics", "H", "R", "m0", "P0", "d", "D", "diffuse"),
     ("is_stationary", "share_gaps", "driver", "steady_state"),
 )
-_register(HiddenMarkovProcess, ("log_initial", "log_transition", "emission"), ("driver", "batch_shape", "num_steps"))
+_register(
+    HiddenMarkovProcess,
+    ("log_initial", "log_transition", "emission"),
+    ("driver", "normalised", "batch_shape", "num_steps"),
+)
 _SIZES = ("batch_shape", "num_states", "num_channels", "num_steps")
 _register(emissions.GaussianEmission, ("means", "scales"), _SIZES)
 _register(emissions.MultivariateGaussianEmission, ("means", "covs"), _SIZES)
