@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynplat.arrays import array_namespace, asarray_like
+from dynplat.arrays import Array, Observations, array_namespace, asarray_like
 from dynplat.errors import ArgumentError, DataError
 from dynplat.model import AbstractLanguage, AbstractModel, Context, Sites, summarise
 from dynplat_jumps import entries, parts
@@ -36,6 +36,12 @@ class AbstractChain(AbstractModel):
         covariates: Names of static covariates that act on the log of every rate, in their distance from the mean.
         breaks: Times at which all rates change.
         sets: Labels that say no more than a set of states, such as `99=1,2,3`.
+        rate_shape: Shape of Gamma priors of the rates, with the mean of the default's median; None for the default,
+            log-normal priors.
+        solver: What inference `solve` does: `em`, maximum likelihood by expectation-maximisation; `rao-teh`, a Gibbs
+            sampler over paths and rates, for which `rate_shape` must be given. Both take free rates, constant in time
+            and the same for all series, and a start that is no parameter.
+        solver_draws: Draws of the Gibbs sampler, after a quarter as many sweeps.
     """
 
     structure: str = "free"
@@ -45,6 +51,9 @@ class AbstractChain(AbstractModel):
     covariates: tuple[str, ...] = ()
     breaks: tuple[float, ...] = ()
     sets: tuple[str, ...] = ()
+    rate_shape: float | None = None
+    solver: str | None = None
+    solver_draws: int = 1000
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
@@ -60,6 +69,23 @@ class AbstractChain(AbstractModel):
         if self.structure == "reversible" and self.covariates:
             raise ArgumentError("covariates on single rates break detailed balance: choose another `structure`.")
         self._sets(0)
+        if self.rate_shape is not None and not (np.isfinite(self.rate_shape) and self.rate_shape > 0):
+            raise ArgumentError(f"`rate_shape` must be positive; got {self.rate_shape}.")
+        if self.rate_shape is not None and self.structure == "reversible":
+            raise ArgumentError("`rate_shape` speaks of free rates: choose another `structure`, or leave it out.")
+        parts.check_count("solver_draws", self.solver_draws, 1)
+        if self.solver not in (None, "em", "rao-teh"):
+            raise ArgumentError(f"`solver` must be None, 'em' or 'rao-teh'; got {self.solver!r}.")
+        if self.solver is not None:
+            tied = self.structure == "reversible" or self.covariates or self.initial in ("free", "stationary")
+            if tied or (self.solver == "rao-teh" and self.breaks):
+                raise ArgumentError(
+                    f"`solver={self.solver!r}` takes free rates without covariates"
+                    f"{' or breaks' if self.solver == 'rao-teh' else ''}, and an `initial` out of 'empirical', "
+                    "'uniform', 'first'; use 'mle' or 'nuts' for the others."
+                )
+            if self.solver == "rao-teh" and self.rate_shape is None:
+                raise ArgumentError("`solver='rao-teh'` needs conjugate priors: give `rate_shape`, such as 1.")
 
     def _sets(self, first: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
         found = []
@@ -103,22 +129,61 @@ class AbstractChain(AbstractModel):
         """Emit `rate` (or `exchange` and `law`), `effect` of covariates, and `initial` where it is free."""
         structure = self.structure_of(context)
         pieces = len(self.breaks) + 1
-        parts.rates_prior(pp, structure, float(context["rate"]), pieces=pieces, covariates=self.covariates)
+        parts.rates_prior(
+            pp, structure, float(context["rate"]), pieces=pieces, covariates=self.covariates, shape=self.rate_shape
+        )
         parts.initial_prior(pp, self.initial, structure.num_states)
 
-    def generator(self, sites: Sites, context: Context) -> object:
+    def generator(self, sites: Sites, context: Context) -> Array:
         """Generator (..., series or 1, [piece,] K, K) at values of the sites, (..., series or 1, core)."""
         structure = self.structure_of(context)
         pieces = len(self.breaks) + 1
         return parts.generator_of(sites, context, structure, pieces=pieces, covariates=self.covariates)
 
+    def solve(self, observations: Observations, context: Context, *, seed: int) -> Sites | None:
+        """Find the rates by EM, or draw them with their paths."""
+        if self.solver is None:
+            return None
+        structure = self.structure_of(context)
+        pieces = len(self.breaks) + 1
+        rate = float(context["rate"])
+        start = np.full((pieces, len(structure.links)) if self.breaks else len(structure.links), rate)
+        generator = np.asarray(structure.generator(start))
+        old, new = np.asarray(structure.links).T
+
+        def build(Q: Array) -> MarkovJump:
+            return self._chain(Q, context)
+
+        if self.solver == "em":
+            from dynplat_jumps.em import fit_rates
+
+            found, _ = fit_rates(build, generator, observations)
+            return {"rate": found[..., old, new][None]}
+        from dynplat_jumps.gibbs import sample_rates
+
+        assert self.rate_shape is not None
+        drawn = sample_rates(
+            build,
+            generator,
+            observations,
+            shape=self.rate_shape,
+            rate=self.rate_shape / rate,
+            num_draws=self.solver_draws,
+            warmup=max(self.solver_draws // 4, 50),
+            seed=seed,
+        )
+        return {"rate": drawn[:, old, new]}
+
     def process(self, sites: Sites, context: Context) -> MarkovJump:
         """Build the chain."""
-        generator = self.generator(sites, context)
+        return self._chain(self.generator(sites, context), context, sites)
+
+    def _chain(self, generator: Array, context: Context, sites: Sites | None = None) -> MarkovJump:
+        """Build the chain of a generator; `sites` are read where the law of the first state is one of them."""
         first = int(context["first_state"])
         return MarkovJump(
             generator,
-            parts.log_initial_of(sites, context, self.initial, generator),
+            parts.log_initial_of(sites or {}, context, self.initial, generator),
             StateEmission.of_states(int(context["num_states"]), generator, first=first, sets=self._sets(first)),
             breaks=self.breaks,
             stationary=self.initial == "stationary",

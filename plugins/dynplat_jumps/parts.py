@@ -173,21 +173,34 @@ def _numbers(name: str, values: Any) -> np.ndarray:
 
 
 def rates_prior(
-    pp: AbstractLanguage, structure: RateStructure, rate: float, *, pieces: int = 1, covariates: tuple[str, ...] = ()
+    pp: AbstractLanguage,
+    structure: RateStructure,
+    rate: float,
+    *,
+    pieces: int = 1,
+    covariates: tuple[str, ...] = (),
+    shape: float | None = None,
 ) -> None:
-    """Emit `rate`, or `exchange` and `law`; and `effect` where there are covariates."""
+    """Emit `rate`, or `exchange` and `law`; and `effect` where there are covariates.
+
+    Rates are log-normal around `rate`, or Gamma with mean `rate` and a `shape`.
+    """
     if structure.reversible:
         count = len(structure.pairs)
         median = np.full(count, log(rate * structure.num_states))
         pp.sample("exchange", pp.dist.LogNormal(median, np.full(count, RATE_SPREAD)).to_event(1), dims=("pair",))
         pp.sample("law", pp.dist.Dirichlet(np.ones(structure.num_states)), dims=("state",))
     else:
-        shape = (pieces, len(structure.links)) if pieces > 1 else (len(structure.links),)
-        law = pp.dist.LogNormal(np.full(shape, log(rate)), np.full(shape, RATE_SPREAD)).to_event(len(shape))
+        size = (pieces, len(structure.links)) if pieces > 1 else (len(structure.links),)
+        if shape is None:
+            law = pp.dist.LogNormal(np.full(size, log(rate)), np.full(size, RATE_SPREAD))
+        else:
+            law = pp.dist.Gamma(np.full(size, shape), np.full(size, shape / rate))
+        law = law.to_event(len(size))
         pp.sample("rate", law, dims=("piece", "link") if pieces > 1 else ("link",))
     if covariates:
-        shape = (len(covariates), len(structure.links))
-        law = pp.dist.Normal(np.zeros(shape), np.full(shape, EFFECT_SPREAD)).to_event(2)
+        size = (len(covariates), len(structure.links))
+        law = pp.dist.Normal(np.zeros(size), np.full(size, EFFECT_SPREAD)).to_event(2)
         pp.sample("effect", law, dims=("covariate", "link"))
 
 

@@ -32,6 +32,8 @@ def test_conformance_of_misclassification(check):
         ("panel", {"structure": "reversible", "initial": "stationary"}),
         ("panel", {"structure": "birth-death", "initial": "free", "num_states": 4}),
         ("panel", {"structure": "progressive", "first_state": 0, "num_states": 5, "initial": "first"}),
+        ("panel", {"solver": "em"}),
+        ("panel", {"solver": "rao-teh", "rate_shape": 1.5, "solver_draws": 20}),
         ("hidden", {"num_states": 3, "emission": "student-t"}),
         ("hidden", {"num_states": 3, "emission": "poisson", "structure": "reversible"}),
         ("hidden", {"num_states": 2, "emission": "categorical", "initial": "stationary"}),
