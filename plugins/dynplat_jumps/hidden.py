@@ -109,6 +109,7 @@ class Hidden(AbstractModel):
             counts = [data.values[..., c][seen[..., c]] for c in range(len(data.channels))]
             constants["mean_count"] = np.array([max(float(one.mean()), 0.1) if one.size else 1.0 for one in counts])
         structure = structure_from(self.structure, num_states, first)
+        parts.check_stationary(self.initial, structure)
         links = max(len(structure.links) / max(int((~structure.absorbing).sum()), 1), 1.0)
         tau = float(np.sqrt(context["gap"] * max(context["span"] / 4.0, context["gap"])))
         return context.with_values(

@@ -103,6 +103,7 @@ class AbstractChain(AbstractModel):
         structure = self._structure(visits)
         visits.check_possible(structure)
         visits.check_moving(structure)
+        parts.check_stationary(self.initial, structure)
         return summarise(data).with_values(
             first_state=visits.first,
             num_states=visits.num_states,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynplat.arrays import Array, array_namespace, asarray_like, solve
+from dynplat.arrays import Array, array_namespace, asarray_like
 from dynplat.errors import ArgumentError, DataError
 from dynplat.marks import ENTERED, MEANINGS, MOVED, OBSERVED, STAYED
 from dynplat.model import AbstractLanguage, Context, Sites
@@ -247,17 +247,29 @@ def log_initial_of(sites: Sites, context: Context, kind: str, generator: Array) 
 
 
 def stationary_law(generator: Array) -> Array:
-    """The law pi with pi Q = 0 of chains with one closed class, (..., K), differentiable."""
+    """The law pi with pi Q = 0 of chains that get from every state to every other, (..., K), differentiable.
+
+    By elimination without subtractions, so that small probabilities keep their digits in any precision (Grassmann,
+    Taksar and Heyman 1985, doi:10.1287/opre.33.5.1107).
+    """
     xp = array_namespace(generator)
     K = int(generator.shape[-1])
-    last = np.zeros((K, K))
-    last[:, -1] = 1.0
-    keep = np.ones((K, K))
-    keep[:, -1] = 0.0
-    # One of the equations follows from the others; its place is taken by the sum.
-    matrix = xp.matrix_transpose(generator * asarray_like(keep, generator) + asarray_like(last, generator))
-    right = asarray_like(np.eye(K)[:, -1:], generator)
-    return solve(matrix, right + 0.0 * matrix[..., :, :1])[..., 0]
+    A, parts = generator * asarray_like(1.0 - np.eye(K), generator), []
+    for n in range(K - 1, 0, -1):
+        left = A[..., n, :n]
+        into = A[..., :n, n] / xp.sum(left, axis=-1)[..., None]
+        parts.append(into)
+        A = A[..., :n, :n] + into[..., :, None] * left[..., None, :]
+    law = xp.ones_like(generator[..., :1, 0])
+    for into in reversed(parts):
+        law = xp.concat([law, xp.sum(law * into, axis=-1)[..., None]], axis=-1)
+    return law / xp.sum(law, axis=-1)[..., None]
+
+
+def check_stationary(initial: str, structure: RateStructure) -> None:
+    """Refuse a stationary start of a chain that cannot get from every state to every other."""
+    if initial == "stationary" and not structure.reachable.all():
+        raise ArgumentError("`initial='stationary'` needs a `structure` in which every state leads to every other.")
 
 
 def log_normalised(weights: Array) -> Array:

@@ -37,7 +37,7 @@ from dynplat.process import AbstractConditional, AbstractEmission, AbstractProce
 from dynplat.process.gaps import gaps_between, spread_rows
 from dynplat.process.grid import merge_times
 from dynplat.process.hidden_markov_conditional import HiddenMarkovPredictive
-from dynplat_jumps.transition import transition_probabilities
+from dynplat_jumps.transition import log_transition_probabilities, logarithm, transition_probabilities
 
 #: Row sums of a generator are 0 to this, relative to its largest rate.
 _SUMS = 1e-6
@@ -181,7 +181,7 @@ class MarkovJump(AbstractProcess):
     def _log_factors(self, ways: Ways) -> Array:
         spans, quiet, jump, piece = ways
         if quiet is None or jump is None:
-            return _log(self._free(spans))
+            return self._log_free(spans)
         like = self.like
         xp = array_namespace(like)
         rates = self.generator * asarray_like(1.0 - np.eye(self.num_states), like)
@@ -190,7 +190,11 @@ class MarkovJump(AbstractProcess):
         # Where nothing happened on the way only the rate of leaving counts, and there in logarithms: a long stay has a
         # probability that no float64 holds.
         stay = self._log_stay(spans) if quiet.any() else None
-        free = None if quiet.all() else self._free([_where_free(span, quiet) for span in spans])
+        spans = [_where_free(span, quiet) for span in spans] if quiet.any() else spans
+        free = self._free(spans) if (~quiet & jump).any() else None
+        log_free = None
+        if (~quiet & ~jump).any():
+            log_free = self._log_free(spans) if free is None else logarithm(free)
         diagonal = asarray_like(np.where(np.eye(self.num_states, dtype=bool), 0.0, -np.inf), like)
         for is_quiet, is_jump in ((False, False), (False, True), (True, False), (True, True)):
             where = (quiet == is_quiet) & (jump == is_jump)
@@ -198,12 +202,19 @@ class MarkovJump(AbstractProcess):
                 continue
             if is_quiet:
                 assert stay is not None
-                value = stay[..., :, None] + (_log(rates) if is_jump else diagonal)
+                value = stay[..., :, None] + (logarithm(rates) if is_jump else diagonal)
             else:
-                value = _log(free @ rates if is_jump else free)
+                value = logarithm(free @ rates) if is_jump else log_free
             found = value if found is None else xp.where(asarray_like(where, like)[..., None, None], value, found)
         assert found is not None
         return found
+
+    def _log_free(self, spans: list[Array]) -> Array:
+        """Logarithms of transition probabilities over spans of the pieces."""
+        if len(spans) > 1:
+            return logarithm(self._free(spans))
+        gaps = asarray_like(spans[0], self.like)
+        return log_transition_probabilities(self.generator[..., 0, :, :], gaps, driver=_kernel_driver(self.driver))
 
     def _free(self, spans: list[Array]) -> Array:
         """Transition probabilities over spans of the pieces, (..., series or 1, T, K, K)."""
@@ -402,13 +413,6 @@ def _between(kinds: Kinds, observed: Array) -> Kinds:
         following = np.where(place[..., row] >= 0, quiet[..., row], following)
         quiet[..., row] = following
     return Kinds(quiet, jump)
-
-
-def _log(probabilities: Array) -> Array:
-    """Logarithms, -inf of 0, with gradient 0 there."""
-    xp = array_namespace(probabilities)
-    positive = probabilities > 0
-    return xp.where(positive, xp.log(xp.where(positive, probabilities, 1.0)), -xp.inf)
 
 
 def _kernel_driver(driver: str) -> str:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from dynplat.arrays import Array, array_namespace, asarray_like, common_type, concrete, eye_like, stop_gradient
+from dynplat.arrays import (
+    Array,
+    array_namespace,
+    asarray_like,
+    common_type,
+    concrete,
+    eye_like,
+    is_jax_array,
+    stop_gradient,
+)
 from dynplat.errors import ArgumentError
 from dynplat.scan import check_driver, runs_compiled
 from dynplat.scan.kernels.calling import call_kernel, grouped
+from dynplat.scan.kernels.kernel import available_threads
 
 #: Squarings of generic code where the numbers are only traced; a gap that needs more gives NaN.
 _TRACED_SQUARINGS = 48
+#: Gaps that a thread is given at least.
+_GAPS_PER_THREAD = 500
 #: Steps of generic code (see `kernels.transition.longest_step`).
 _STEP = 1.0
 #: Squarings beyond which rows are brought back to a sum of one (see `kernels.transition`).
@@ -34,6 +47,23 @@ def transition_probabilities(generator: Array, gaps: Array, *, driver: str = "au
     Raises:
         ArgumentError: A gap is negative, or shapes do not fit.
     """
+    return _call(generator, gaps, driver, logarithms=False)
+
+
+def log_transition_probabilities(generator: Array, gaps: Array, *, driver: str = "auto") -> Array:
+    """Logarithms of transition probabilities over gaps, -inf of 0 (see `transition_probabilities`)."""
+    return _call(generator, gaps, driver, logarithms=True)
+
+
+def logarithm(probabilities: Array) -> Array:
+    """Logarithms, -inf of 0, with gradient 0 there."""
+    xp = array_namespace(probabilities)
+    positive = probabilities > 0
+    found = xp.where(positive, xp.log(xp.where(positive, probabilities, 1.0)), -xp.inf)
+    return xp.where(probabilities != probabilities, probabilities, found)
+
+
+def _call(generator: Array, gaps: Array, driver: str, *, logarithms: bool) -> Array:
     generator, gaps = common_type(generator, gaps)
     if generator.ndim < 2 or generator.shape[-1] != generator.shape[-2]:
         raise ArgumentError(f"`generator` must have shape (..., K, K); got {tuple(generator.shape)}.")
@@ -43,18 +73,41 @@ def transition_probabilities(generator: Array, gaps: Array, *, driver: str = "au
             f"`gaps` must be lengths of time of at least 0; got {numbers[~(numbers >= 0)][0]:g}. Sort the times first."
         )
     if not runs_compiled(check_driver(driver), generator) or 0 in (*generator.shape, *gaps.shape):
-        return _generic(generator, gaps)
-    from dynplat_jumps.kernels.transition import TRANSITION
+        found = _generic(generator, gaps)
+        return logarithm(found) if logarithms else found
+    from dynplat_jumps.kernels.transition import LOG_TRANSITION, TRANSITION
 
     lead, arrays = grouped((generator, gaps), (2, 1))
-    ((found,), _) = call_kernel(TRANSITION, _twin, arrays)
+    kernel, twin = (LOG_TRANSITION, _log_twin) if logarithms else (TRANSITION, _twin)
+    size, parts = int(gaps.shape[-1]), 1
+    if not is_jax_array(generator) and prod(lead) == 1:
+        # Threads share out groups: parts of one long row of gaps are groups too.
+        parts = max(1, min(available_threads(), size // _GAPS_PER_THREAD))
+    if parts > 1:
+        arrays[1] = _in_parts(arrays[1], parts)
+    ((found,), _) = call_kernel(kernel, twin, arrays)
+    if parts > 1:
+        found = array_namespace(found).reshape(found, (1, -1, *tuple(found.shape[2:])))[:, :size]
     xp = array_namespace(generator)
     return xp.reshape(found, (*lead, *tuple(found.shape[1:])))
+
+
+def _in_parts(gaps: Array, parts: int) -> Array:
+    """(1, gap) to (part, gap); the last part is filled up with gaps of 0."""
+    xp = array_namespace(gaps)
+    missing = -gaps.shape[1] % parts
+    if missing:
+        gaps = xp.concat([gaps, xp.zeros_like(gaps[:, :missing])], axis=1)
+    return xp.reshape(gaps, (parts, -1))
 
 
 def _twin(generator: Array, gaps: Array) -> tuple[Array]:
     """The kernel's values by a function that can be differentiated again."""
     return (_generic(generator, gaps),)
+
+
+def _log_twin(generator: Array, gaps: Array) -> tuple[Array]:
+    return (logarithm(_generic(generator, gaps)),)
 
 
 def _generic(generator: Array, gaps: Array) -> Array:

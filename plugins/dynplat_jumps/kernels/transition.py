@@ -30,6 +30,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dynplat.scan.kernels.compiling import compiled
+from dynplat.scan.kernels.exponential import exp, log
 from dynplat.scan.kernels.kernel import Kernel, Shape, Spec
 from dynplat.scan.kernels.padded import combine, combine_transposed, padded
 from dynplat.scan.kernels.small import of
@@ -173,6 +174,39 @@ def backward(generator, gaps, transition, dtransition, wanted, dgenerator, dgaps
 
 
 @compiled
+def forward_log(generator, gaps, log_transition):
+    """Put the logarithms into log_transition (G, T, K, K); -inf of 0."""
+    forward(generator, gaps, log_transition)
+    G, T, K = log_transition.shape[0], log_transition.shape[1], log_transition.shape[2]
+    for g in range(G):
+        for t in range(T):
+            for i in range(K):
+                for j in range(K):
+                    value = log_transition[g, t, i, j]
+                    # Below the normal numbers the library's own logarithm.
+                    if value > 1e-300:
+                        log_transition[g, t, i, j] = log(value)
+                    elif value >= 0:
+                        log_transition[g, t, i, j] = np.log(value)
+
+
+@compiled
+def backward_log(generator, gaps, log_transition, dlog_transition, wanted, dgenerator, dgaps):
+    """Add up the gradients of all groups; an impossible transition has none."""
+    G, T, K = log_transition.shape[0], log_transition.shape[1], log_transition.shape[2]
+    transition, dtransition = np.empty_like(log_transition), np.empty_like(log_transition)
+    for g in range(G):
+        for t in range(T):
+            for i in range(K):
+                for j in range(K):
+                    value = exp(log_transition[g, t, i, j])
+                    slope = dlog_transition[g, t, i, j]
+                    transition[g, t, i, j] = value
+                    dtransition[g, t, i, j] = slope / value if slope != 0 and value > 0 else 0.0
+    backward(generator, gaps, transition, dtransition, wanted, dgenerator, dgaps)
+
+
+@compiled
 def _powers(generator, g, table, B, power, work, zero):
     """Put the powers of B into the table; return Omega and the number of jumps of the longest shortest path."""
     K, n4 = generator.shape[1], B.shape[1]
@@ -292,6 +326,16 @@ def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
     groups = max(shape[0] for shape in inputs)
     return ((groups, inputs[1][1], K, K),)
 
+
+LOG_TRANSITION = Kernel(
+    name="markov_jump_log_transition",
+    inputs=(Spec("generator", 3, differentiable=True), Spec("gaps", 2, differentiable=True)),
+    outputs=(Spec("log_transition", 4),),
+    num_values=1,
+    shapes=_shapes,
+    forward=forward_log,
+    backward=backward_log,
+)
 
 TRANSITION = Kernel(
     name="markov_jump_transition",

@@ -122,6 +122,7 @@ def test_bad_options_are_refused():
         ({"structure": "ring"}, "`structure` must be"),
         ({"structure": "1-7"}, "names the link '1-7'"),
         ({"structure": "banded:width=0"}, "`width`"),
+        ({"structure": "1-2,1-3,2-1,2-3", "initial": "stationary"}, "every state leads to every other"),
     ):
         with pytest.raises(ArgumentError, match=message):
             dp.load_model("jumps/panel", **options).prepare(chain([[1, 2, 3]]))

@@ -15,7 +15,7 @@ from scipy.linalg import expm
 from dynplat.errors import ArgumentError
 from dynplat_jumps.derived import stationary
 from dynplat_jumps.tests.conftest import random_generator
-from dynplat_jumps.transition import transition_probabilities
+from dynplat_jumps.transition import log_transition_probabilities, transition_probabilities
 
 EVERYWHERE = ("auto", "sequential")
 
@@ -130,6 +130,56 @@ def test_jax_agrees_with_torch_in_every_transform():
         # Traced gaps under generic code: what a GPU runs.
         traced = jax.jit(lambda q, h: transition_probabilities(q, h, driver="sequential"))(Q[0], gaps * 20.0)
         np.testing.assert_allclose(traced, transition_probabilities(np.array(Q[0]), np.array(gaps) * 20.0), rtol=1e-11)
+
+
+def test_parts_of_many_gaps_are_the_whole():
+    rng = np.random.default_rng(7)
+    Q, gaps = random_generator(rng, 3), rng.exponential(1.0, 1_501)
+    np.testing.assert_allclose(
+        transition_probabilities(Q, gaps),
+        np.concatenate([transition_probabilities(Q, gaps[k : k + 1]) for k in range(1_501)]),
+        rtol=1e-14,
+    )
+    weights = torch.tensor(rng.normal(size=(1_501, 3, 3)))
+    slopes = []
+    for cut in (1_501, 300):
+        q = torch.tensor(Q, requires_grad=True)
+        parts = [transition_probabilities(q, torch.tensor(gaps[k : k + cut])) for k in range(0, 1_501, cut)]
+        slopes.append(torch.autograd.grad((torch.concat(parts) * weights).sum(), q)[0])
+    np.testing.assert_allclose(slopes[0], slopes[1], rtol=1e-12)
+
+
+def test_logarithms():
+    rng = np.random.default_rng(6)
+    Q = np.diag(np.full(5, 1.0), 1) + np.diag([0.4, 0.0, 0.0, 0.3, 0.2], -1)  # states behind are not reached again
+    Q -= np.diag(Q.sum(1))
+    gaps = np.r_[rng.exponential(1.0, 9), 0.0, 50.0]
+    for driver in EVERYWHERE:
+        found = log_transition_probabilities(Q, gaps, driver=driver)
+        with np.errstate(divide="ignore"):
+            np.testing.assert_allclose(found, np.log(transition_probabilities(Q, gaps)), rtol=1e-11, atol=1e-13)
+    assert (found[..., 3, 0] == -np.inf).all()
+    slopes = []
+    for driver in EVERYWHERE:
+        a, b = torch.tensor(Q, requires_grad=True), torch.tensor(gaps, requires_grad=True)
+        value = log_transition_probabilities(a, b, driver=driver)
+        weights = torch.where(
+            torch.isfinite(value), torch.tensor(np.cos(np.arange(value.numel()))).reshape(11, 6, 6), 0
+        )
+        slopes.append(torch.autograd.grad(torch.where(torch.isfinite(value), value * weights, 0.0).sum(), (a, b)))
+    # The second framework's own adjoint.
+    with jax.enable_x64(True):
+
+        def total(q, h):
+            value = log_transition_probabilities(q, h)
+            return jnp.sum(jnp.where(jnp.isfinite(value), value * jnp.array(weights.numpy()), 0.0))
+
+        slopes.append(jax.jit(jax.grad(total, (0, 1)))(jnp.array(Q), jnp.array(gaps)))
+    for other in slopes[1:]:
+        for mine, theirs in zip(slopes[0], other, strict=True):
+            np.testing.assert_allclose(
+                mine[:-2] if mine.ndim == 1 else mine, theirs[:-2] if mine.ndim == 1 else theirs, rtol=1e-8, atol=1e-8
+            )
 
 
 def test_single_precision():
