@@ -84,6 +84,7 @@ def test_em_gains_with_every_step_and_follows_breaks():
     np.testing.assert_allclose(found, derived.generators(again)[0, 0], rtol=2e-2, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gibbs_and_nuts_agree():
     data = illness_death(1)
     options = {"structure": "0-1,0-2,1-0,1-2", "rate_shape": 1.0, "initial": "first"}
