@@ -20,6 +20,7 @@ _PUBLIC = {
     "Forecast": "dynplat.comparison",
     "Imputation": "dynplat.comparison",
     "InferenceEntry": "dynplat.records",
+    "InferenceWarning": "dynplat.inference.diagnostics",
     "ModelEntry": "dynplat.records",
     "Posterior": "dynplat.posterior",
     "Prediction": "dynplat.posterior",

@@ -28,8 +28,14 @@ def test_api_page_names_exactly_the_public_names():
             "dynplat impute mauna-loa-co2 --out filled.csv --plot filled.png",
             r"dynplat impute mauna-loa-co2 --out .* --plot",
         ),
-        ("pip install -c constraints.txt -e '.[dev]' && pytest", r"--constraint constraints.txt -e '\.\[dev\]'"),
-        ("pip install -c constraints.txt -e '.[dev]' && pytest", r"(?m)^pytest$"),
+        (
+            "pip install -c constraints.txt -e '.[dev]' && pytest -n auto --dist loadfile",
+            r"--constraint constraints.txt -e '\.\[dev\]'",
+        ),
+        (
+            "pip install -c constraints.txt -e '.[dev]' && pytest -n auto --dist loadfile",
+            r"(?m)^pytest -n auto --dist loadfile$",
+        ),
     ],
 )
 def test_continuous_integration_runs_the_commands_of_the_readme(command, pattern):

@@ -12,7 +12,6 @@ from scipy.linalg import expm
 import dynplat as dp
 from dynplat.arrays import Observations
 from dynplat.errors import ArgumentError
-from dynplat.inference.diagnostics import InferenceWarning
 from dynplat.marks import ENTERED, MOVED, OBSERVED, STAYED
 from dynplat.process import GaussianEmission
 from dynplat_jumps import derived, paths
@@ -78,7 +77,7 @@ def test_intervals_cover_their_draws(mirror):
     model = dp.load_model("jumps/panel", structure="1-2,1-4,2-1,2-3,2-4,3-2,3-4")
     with warnings.catch_warnings():
         # The rate from 2 to 4 is hardly known, and its posterior is not Gaussian; msm's intervals are of this kind.
-        warnings.simplefilter("ignore", InferenceWarning)
+        warnings.simplefilter("ignore", dp.InferenceWarning)
         fit = dp.fit(model, data, "laplace", num_draws=400, resample=False)
     middle, low, high = derived.interval(derived.probabilities(derived.generators(fit)[:, 0], [10.0]))
     # msm's normal simulation gives about .27 to .35 for P_11(10).

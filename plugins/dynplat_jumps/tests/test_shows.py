@@ -9,7 +9,6 @@ import pytest
 
 import dynplat as dp
 from dynplat.data import Trajectories
-from dynplat.inference.diagnostics import InferenceWarning
 from dynplat.marks import MOVED
 from dynplat_jumps import derived
 from dynplat_jumps.tests.conftest import make_ratchet
@@ -24,7 +23,7 @@ def rate_error(states, times):
     model = dp.load_model("jumps/panel", first_state=0, num_states=6)
     with warnings.catch_warnings():
         # Links that do not exist have rates whose logarithms go on falling, with nothing to be gained.
-        warnings.simplefilter("ignore", InferenceWarning)
+        warnings.simplefilter("ignore", dp.InferenceWarning)
         fit = dp.fit(model, data, "mle", restarts=0, errors=False, max_steps=60)
     off = ~np.eye(6, dtype=bool)
     return np.sqrt(np.mean((derived.generators(fit)[0, 0] - make_ratchet(1.0))[off] ** 2))
