@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynplat.arrays import Array, array_namespace, concrete
+from dynplat.arrays import Array, Observations, array_namespace, asarray_like, concrete, take_rows
+from dynplat.errors import ArgumentError
 
 
 class Grid(NamedTuple):
@@ -85,3 +86,60 @@ def _together(times: Array, query: Array) -> tuple[Array, int]:
     lead = np.broadcast_shapes(times.shape[:-1], query.shape[:-1])
     parts = [xp.broadcast_to(part, (*lead, part.shape[-1])) for part in (times, query)]
     return xp.concat(parts, axis=-1), times.shape[-1]
+
+
+def rows_of(values: Array, index: Array, like: Array) -> Array:
+    """Rows `index` of `values` (..., time, core), zeros (or False) where the index is -1."""
+    if not isinstance(values, np.ndarray):
+        index = asarray_like(index, values)
+    elif not isinstance(index, np.ndarray):
+        values = asarray_like(values, like)
+    xp = array_namespace(values, index)
+    rows = take_rows(values, xp.where(index >= 0, index, 0), num_core=1)
+    return xp.where((index >= 0)[..., None], rows, xp.zeros_like(rows))
+
+
+def with_a_row(observations: Observations, times: Array) -> Observations:
+    """Observations without any row get one at the first query in which nothing is observed: the law starts there."""
+    if observations.times.shape[-1] or not times.shape[-1]:
+        return observations
+    values, inputs = observations.values, observations.inputs
+    return Observations(
+        times=times[..., :1],
+        values=np.zeros((*values.shape[:-2], 1, values.shape[-1])),
+        mask=np.zeros((*values.shape[:-2], 1, values.shape[-1]), dtype=bool),
+        inputs=None if inputs is None else np.zeros((*inputs.shape[:-2], 1, inputs.shape[-1])),
+    )
+
+
+def check_order(times: Array, gaps: Array) -> None:
+    """Refuse times that decrease within a series; while they are only traced, nothing."""
+    host = concrete(gaps)
+    if host is None or (host[..., 1:] >= 0).all():
+        return
+    *lead, row = (int(i) for i in np.argwhere(~(host[..., 1:] >= 0))[0])
+    line = np.asarray(concrete(times))[tuple(lead)]
+    series = f" of series {lead[-1]}" if lead else ""
+    raise ArgumentError(
+        f"`times` must not decrease within a series; row {row + 1}{series} has {line[row + 1]!s} after {line[row]!s}. "
+        "Sort the rows of each series by time."
+    )
+
+
+def check_start(times: Array, query: Array) -> Array | float:
+    """Refuse queries before the law starts; while JAX traces, return NaN for such series and 0 for others."""
+    known, asked = concrete(times), concrete(query)
+    if known is None or asked is None:
+        xp = array_namespace(next(part for part in (times, query) if concrete(part) is None))
+        return xp.where(xp.asarray(query)[..., :1] < xp.asarray(times)[..., :1], xp.nan, 0.0)
+    known, asked = np.broadcast_arrays(known[..., :1], asked[..., :1])
+    early = np.argwhere(asked < known)
+    if len(early):
+        index = tuple(int(i) for i in early[0])
+        series = f" of series {index[-2]}" if known.ndim > 1 else ""
+        raise ArgumentError(
+            f"`times` contains {asked[index]!s}, before the first row{series} at {known[index]!s}, where the law "
+            "of this process starts. Only a process started from its stationary law can be asked about earlier "
+            "times; put an unobserved row at the earliest time into the data instead."
+        )
+    return 0.0

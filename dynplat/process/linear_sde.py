@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like, concrete, take_rows
+from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like
 from dynplat.errors import ArgumentError
 from dynplat.process.base import AbstractConditional, AbstractProcess, Draw
 from dynplat.process.dynamics.base import AbstractLinearDynamics, common_like, real_like
 from dynplat.process.gaps import gaps_between, grid_transitions
 from dynplat.process.gaussian_predictive import GaussianPredictive
-from dynplat.process.grid import Grid, merge_times
+from dynplat.process.grid import Grid, check_order, check_start, merge_times, rows_of, with_a_row
 from dynplat.process.linear_gaussian import LinearGaussian
 
 
@@ -123,7 +123,7 @@ class LinearSDE(AbstractProcess):
         if self.has_inputs and inputs is None:
             raise ArgumentError("the process reads inputs (`B` or `D`): give `inputs`, (..., series, time, input).")
         gaps = gaps_between(times)
-        _check_order(times, gaps)
+        check_order(times, gaps)
         F, Q, c = grid_transitions(self.dynamics, gaps, inputs, self.like, share=self.share_gaps)
         return LinearGaussian(
             F,
@@ -187,14 +187,14 @@ class LinearSDEConditional(AbstractConditional):
             ArgumentError: Times decrease, or lie before the first row of a process that is not stationary.
             NoDensityError: The law has no density at the observations.
         """
-        process, seen = self.process, _with_a_row(self.observations, times)
-        _check_order(times, gaps_between(times))
-        m0 = process.m0 if process.is_stationary else process.m0 + self._check_start(seen.times, times)
+        process, seen = self.process, with_a_row(self.observations, times)
+        check_order(times, gaps_between(times))
+        m0 = process.m0 if process.is_stationary else process.m0 + check_start(seen.times, times)
         grid = merge_times(seen.times, times)
         on_grid = Observations(
             times=grid.times,
-            values=_rows_of(seen.values, grid.observed, process.like),
-            mask=_rows_of(seen.mask, grid.observed, process.like),
+            values=rows_of(seen.values, grid.observed, process.like),
+            mask=rows_of(seen.mask, grid.observed, process.like),
             inputs=self._grid_inputs(seen.inputs, grid, inputs) if process.has_inputs else None,
         )
         chain = process._chain(grid.times, on_grid.inputs, m0)
@@ -205,64 +205,9 @@ class LinearSDEConditional(AbstractConditional):
         if known is None:
             raise ArgumentError("the process reads inputs (`B` or `D`), and the observations have none.")
         like = self.process.like
-        held = _rows_of(real_like(known, like), grid.held, like)
+        held = rows_of(real_like(known, like), grid.held, like)
         if asked is None:
             return held
         xp = array_namespace(like)
         use = asarray_like((grid.observed < 0) & (grid.query >= 0), like)
-        return xp.where(use[..., None], _rows_of(real_like(asked, like), grid.query, like), held)
-
-    def _check_start(self, times: Array, query: Array) -> Array | float:
-        """Refuse queries before the law starts; while JAX traces, return NaN for such series and 0 for others."""
-        known, asked = concrete(times), concrete(query)
-        if known is None or asked is None:
-            xp = array_namespace(next(part for part in (times, query) if concrete(part) is None))
-            return xp.where(xp.asarray(query)[..., :1] < xp.asarray(times)[..., :1], xp.nan, 0.0)
-        known, asked = np.broadcast_arrays(known[..., :1], asked[..., :1])
-        early = np.argwhere(asked < known)
-        if len(early):
-            index = tuple(int(i) for i in early[0])
-            series = f" of series {index[-2]}" if known.ndim > 1 else ""
-            raise ArgumentError(
-                f"`times` contains {asked[index]!s}, before the first row{series} at {known[index]!s}, where the law "
-                "of this process starts. Only a process started from its stationary law can be asked about earlier "
-                "times; put an unobserved row at the earliest time into the data instead."
-            )
-        return 0.0
-
-
-def _with_a_row(observations: Observations, times: Array) -> Observations:
-    """Observations without any row get one at the first query in which nothing is observed: the law starts there."""
-    if observations.times.shape[-1] or not times.shape[-1]:
-        return observations
-    values, inputs = observations.values, observations.inputs
-    return Observations(
-        times=times[..., :1],
-        values=np.zeros((*values.shape[:-2], 1, values.shape[-1])),
-        mask=np.zeros((*values.shape[:-2], 1, values.shape[-1]), dtype=bool),
-        inputs=None if inputs is None else np.zeros((*inputs.shape[:-2], 1, inputs.shape[-1])),
-    )
-
-
-def _rows_of(values: Array, index: Array, like: Array) -> Array:
-    """Rows `index` of `values` (..., time, core), zeros (or False) where the index is -1."""
-    if not isinstance(values, np.ndarray):
-        index = asarray_like(index, values)
-    elif not isinstance(index, np.ndarray):
-        values = asarray_like(values, like)
-    xp = array_namespace(values, index)
-    rows = take_rows(values, xp.where(index >= 0, index, 0), num_core=1)
-    return xp.where((index >= 0)[..., None], rows, xp.zeros_like(rows))
-
-
-def _check_order(times: Array, gaps: Array) -> None:
-    host = concrete(gaps)
-    if host is None or (host[..., 1:] >= 0).all():
-        return
-    *lead, row = (int(i) for i in np.argwhere(~(host[..., 1:] >= 0))[0])
-    line = np.asarray(concrete(times))[tuple(lead)]
-    series = f" of series {lead[-1]}" if lead else ""
-    raise ArgumentError(
-        f"`times` must not decrease within a series; row {row + 1}{series} has {line[row + 1]!s} after {line[row]!s}. "
-        "Sort the rows of each series by time."
-    )
+        return xp.where(use[..., None], rows_of(real_like(asked, like), grid.query, like), held)

@@ -9,8 +9,9 @@ import numpy as np
 
 from dynplat.arrays import Observations
 from dynplat.errors import ArgumentError, InferenceError, NoDensityError
+from dynplat_jumps.kinds import kinds_of
 from dynplat_jumps.paths import draw_paths
-from dynplat_jumps.process import MarkovJump, kinds_of
+from dynplat_jumps.process import MarkovJump
 
 #: Rate of all events over the largest rate of leaving.
 _EVENTS = 2.0

@@ -20,7 +20,8 @@ from scipy.linalg import expm
 
 from dynplat.arrays import Observations, random_source
 from dynplat.errors import ArgumentError
-from dynplat_jumps.process import MarkovJump, kinds_of
+from dynplat_jumps.kinds import kinds_of
+from dynplat_jumps.process import MarkovJump
 
 
 class Path(NamedTuple):

@@ -32,11 +32,11 @@ import numpy as np
 
 from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like, common_type, concrete, take_rows
 from dynplat.errors import ArgumentError, NoDensityError
-from dynplat.marks import ENTERED, MEANINGS, MOVED, STAYED
 from dynplat.process import AbstractConditional, AbstractEmission, AbstractProcess, Draw, HiddenMarkov
 from dynplat.process.gaps import gaps_between, spread_rows
-from dynplat.process.grid import merge_times
+from dynplat.process.grid import check_order, check_start, merge_times, rows_of, with_a_row
 from dynplat.process.hidden_markov_conditional import HiddenMarkovPredictive
+from dynplat_jumps.kinds import Kinds, between, kinds_of
 from dynplat_jumps.transition import log_transition_probabilities, logarithm, transition_probabilities
 
 #: Row sums of a generator are 0 to this, relative to its largest rate.
@@ -130,11 +130,14 @@ class MarkovJump(AbstractProcess):
         Raises:
             ArgumentError: Times decrease.
         """
+        return self._chain(times, kinds, self.log_initial)
+
+    def _chain(self, times: Array, kinds: Kinds | None, log_initial: Array) -> HiddenMarkov:
         gaps = gaps_between(times)
-        _check_order(times, gaps)
+        check_order(times, gaps)
         log_transition = self._log_transition(times, gaps, kinds)
         return HiddenMarkov(
-            self.log_initial,
+            log_initial,
             log_transition,
             self.emission,
             driver=self.driver,
@@ -311,44 +314,6 @@ def _where_free(span: Array, quiet: np.ndarray) -> Array:
     return array_namespace(span).where(asarray_like(quiet, span), 0.0 * span, span)
 
 
-class Kinds:
-    """What is known of the way into each row, on the host.
-
-    Args:
-        quiet: Nothing happened since the row before, (..., series, time).
-        jump: The row's state was entered at exactly its time, (..., series, time).
-    """
-
-    def __init__(self, quiet: np.ndarray, jump: np.ndarray) -> None:
-        self.quiet, self.jump = quiet, jump
-        #: Whether any row says more than its state.
-        self.any = bool(quiet.any() or jump.any())
-
-    def __iter__(self) -> Any:
-        return iter((self.quiet, self.jump))
-
-
-def kinds_of(observations: Observations) -> Kinds | None:
-    """What the marks say, None where there are none.
-
-    Raises:
-        ArgumentError: A mark is unknown, or marks or mask are only being traced.
-    """
-    if observations.marks is None:
-        return None
-    marks, mask = concrete(observations.marks), concrete(observations.mask)
-    if marks is None or mask is None:
-        raise ArgumentError("`marks` and the mask beside them must be known numbers: close over them under `jit`.")
-    marks, seen = np.broadcast_arrays(marks, mask.any(axis=-1))
-    unknown = seen & ~np.isin(marks, list(MEANINGS))
-    if unknown.any():
-        where: Any = tuple(int(i) for i in np.argwhere(unknown)[0])
-        series = f"series {where[-2]}, " if len(where) > 1 else ""
-        raise ArgumentError(f"`marks` must be codes out of {MEANINGS}; got {marks[where]} at {series}row {where[-1]}.")
-    later = seen & (np.arange(marks.shape[-1]) > 0)
-    return Kinds(later & np.isin(marks, (MOVED, STAYED)), later & np.isin(marks, (ENTERED, MOVED)))
-
-
 class MarkovJumpConditional(AbstractConditional):
     """A Markov jump process given observations.
 
@@ -371,17 +336,18 @@ class MarkovJumpConditional(AbstractConditional):
         """
         if inputs is not None:
             raise ArgumentError("a Markov jump process reads no `inputs`; leave them out.")
-        seen = _with_a_row(self.observations, times)
-        _check_order(times, gaps_between(times))
+        seen = with_a_row(self.observations, times)
+        check_order(times, gaps_between(times))
+        start = self.process.log_initial
         if not self.process.is_stationary:
-            _check_start(seen.times, times)
+            start = start + check_start(seen.times, times)
         grid = merge_times(seen.times, times)
         like = self.process.like
-        values, mask = _rows_of(seen.values, grid.observed, like), _rows_of(seen.mask, grid.observed, like)
+        values, mask = rows_of(seen.values, grid.observed, like), rows_of(seen.mask, grid.observed, like)
         kinds = kinds_of(seen)
         if kinds is not None:
-            kinds = _between(kinds, grid.observed)
-        chain = self.process.chain(grid.times, kinds)
+            kinds = between(kinds, grid.observed)
+        chain = self.process._chain(grid.times, kinds, start)
         posterior = chain.posterior(Observations(grid.times, values, mask))
         rows = asarray_like(grid.rows.astype(np.int64), like) if isinstance(grid.rows, np.ndarray) else grid.rows
         try:
@@ -390,29 +356,6 @@ class MarkovJumpConditional(AbstractConditional):
             # Name the row of the observations and not that of the grid.
             self.process.chain(seen.times, kinds_of(seen)).posterior(seen).laws  # noqa: B018
             raise
-
-
-def _between(kinds: Kinds, observed: Array) -> Kinds:
-    """What is known of the way into each row of a grid: a row that only a query needs lies on the way to the next."""
-    place = concrete(observed)
-    if place is None:
-        raise ArgumentError("times of observations with `marks` must be known numbers: close over them under `jit`.")
-    lead = np.broadcast_shapes(place.shape[:-1], kinds.quiet.shape[:-1])
-    place = np.broadcast_to(place, (*lead, place.shape[-1]))
-    quiet, jump = (
-        np.where(
-            place >= 0,
-            np.take_along_axis(np.broadcast_to(kind, (*lead, kind.shape[-1])), np.maximum(place, 0), axis=-1),
-            False,
-        )
-        for kind in kinds
-    )
-    # The next observed row after each row, by going backwards.
-    following = np.zeros(lead, dtype=bool)
-    for row in range(place.shape[-1] - 1, -1, -1):
-        following = np.where(place[..., row] >= 0, quiet[..., row], following)
-        quiet[..., row] = following
-    return Kinds(quiet, jump)
 
 
 def _kernel_driver(driver: str) -> str:
@@ -446,26 +389,6 @@ def _piece_of(times: Array, breaks: tuple[float, ...]) -> Array:
     return xp.sum(xp.astype(times[..., None] > asarray_like(np.array(breaks), times), xp.int32), axis=-1)
 
 
-def _rows_of(values: Array, index: Array, like: Array) -> Array:
-    """Rows `index` of `values` (..., time, channel), zeros (or False) where the index is -1."""
-    values = (
-        asarray_like(values, like) if not (isinstance(values, np.ndarray) and isinstance(index, np.ndarray)) else values
-    )
-    if not isinstance(values, np.ndarray):
-        index = asarray_like(index, values)
-    xp = array_namespace(values, index)
-    rows = take_rows(values, xp.where(index >= 0, index, 0), num_core=1)
-    return xp.where((index >= 0)[..., None], rows, xp.zeros_like(rows))
-
-
-def _with_a_row(observations: Observations, times: Array) -> Observations:
-    """Observations without any row get one at the first query in which nothing is observed: the law starts there."""
-    if observations.times.shape[-1] or not times.shape[-1]:
-        return observations
-    shape = (*observations.values.shape[:-2], 1, observations.values.shape[-1])
-    return Observations(times[..., :1], np.zeros(shape), np.zeros(shape, dtype=bool))
-
-
 def _check_generator(generator: Array) -> None:
     """Refuse rates that are negative, and rows that do not sum to 0; NaN passes, because it shows in the result."""
     numbers = concrete(generator)
@@ -481,33 +404,4 @@ def _check_generator(generator: Array) -> None:
         raise ArgumentError(
             f"rows of `generator` must sum to 0; row {list(where)} sums to {numbers.sum(axis=-1)[where]:g}. The "
             "diagonal is minus the sum of the rates of leaving."
-        )
-
-
-def _check_order(times: Array, gaps: Array) -> None:
-    host = concrete(gaps)
-    if host is None or (host[..., 1:] >= 0).all():
-        return
-    *lead, row = (int(i) for i in np.argwhere(~(host[..., 1:] >= 0))[0])
-    line = np.asarray(concrete(times))[tuple(lead)]
-    series = f" of series {lead[-1]}" if lead else ""
-    raise ArgumentError(
-        f"`times` must not decrease within a series; row {row + 1}{series} has {line[row + 1]!s} after {line[row]!s}. "
-        "Sort the rows of each series by time."
-    )
-
-
-def _check_start(times: Array, query: Array) -> None:
-    known, asked = concrete(times), concrete(query)
-    if known is None or asked is None:
-        return
-    known, asked = np.broadcast_arrays(known[..., :1], asked[..., :1])
-    early = np.argwhere(asked < known)
-    if len(early):
-        index = tuple(int(i) for i in early[0])
-        series = f" of series {index[-2]}" if known.ndim > 1 else ""
-        raise ArgumentError(
-            f"`times` contains {asked[index]!s}, before the first row{series} at {known[index]!s}, where the law of "
-            "this process starts. Only a process started from its stationary law can be asked about earlier times; put "
-            "an unobserved row at the earliest time into the data instead."
         )
