@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from dynplat.arrays import Observations, random_source
+from dynplat.arrays import Observations, framework, random_source
 from dynplat.errors import ArgumentError, NoDensityError
 from dynplat.marks import ENTERED, MOVED, OBSERVED, STAYED
 from dynplat.process import GaussianEmission
@@ -212,3 +212,21 @@ def test_refusals():
     assert absorbing.log_prob(rows([2.0, 1.0])) == -torch.inf
     with pytest.raises(NoDensityError, match="series 0, row 1"):
         absorbing.condition(rows([2.0, 1.0])).at(np.array([[0.5]]))
+
+
+def test_a_query_before_the_start_that_is_only_traced_gives_nan():
+    import jax
+    import jax.numpy as jnp
+
+    with framework("jax") as make:
+        Q, initial = make(np.array([[-1.0, 1.0], [2.0, -2.0]])), make(np.log([[0.5, 0.5]]))
+        process = MarkovJump(Q[None], initial, StateEmission.of_states(2, Q, first=1))
+        seen = Observations(np.array([[0.0, 1.0]]), make(np.array([[[1.0], [2.0]]])), np.ones((1, 2, 1), dtype=bool))
+
+        @jax.jit
+        def law(times):
+            return process.condition(seen).at(times).mean("state")
+
+        assert jnp.isnan(law(make(np.array([[-1.0, 0.5]])))).all()
+        inside = make(np.array([[0.25, 0.5]]))
+        np.testing.assert_allclose(law(inside), process.condition(seen).at(np.asarray(inside)).mean("state"), rtol=1e-9)
