@@ -20,9 +20,6 @@ Sources: Jensen (1953), Skandinavisk Aktuarietidskrift 36, for uniformisation; M
 doi:10.1137/S00361445024180, for scaling and squaring.
 """
 
-# pyright does not know that the first argument of numba's intrinsics is left out.
-# pyright: reportCallIssue=false
-
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -327,9 +324,11 @@ def _shapes(inputs: Sequence[Shape], keep: bool) -> tuple[Shape, ...]:
     return ((groups, inputs[1][1], K, K),)
 
 
+_INPUTS = (Spec("generator", 3, differentiable=True), Spec("gaps", 2, differentiable=True))
+
 LOG_TRANSITION = Kernel(
     name="markov_jump_log_transition",
-    inputs=(Spec("generator", 3, differentiable=True), Spec("gaps", 2, differentiable=True)),
+    inputs=_INPUTS,
     outputs=(Spec("log_transition", 4),),
     num_values=1,
     shapes=_shapes,
@@ -339,7 +338,7 @@ LOG_TRANSITION = Kernel(
 
 TRANSITION = Kernel(
     name="markov_jump_transition",
-    inputs=(Spec("generator", 3, differentiable=True), Spec("gaps", 2, differentiable=True)),
+    inputs=_INPUTS,
     outputs=(Spec("transition", 4),),
     num_values=1,
     shapes=_shapes,
