@@ -1,0 +1,1 @@
+"""Koopman operator learning: dictionaries, operators with residuals, and lifted linear processes."""
