@@ -20,7 +20,7 @@ import numpy as np
 from dynplat.arrays import Array, Observations, to_numpy
 from dynplat.errors import ArgumentError, CapabilityError, InferenceError, NoDensityError
 from dynplat.inference.dialect import AbstractDialect, Point
-from dynplat.model import AbstractModel, Context, SiteInfo, check_dims
+from dynplat.model import AbstractModel, Context, SiteInfo, check_coords, check_dims
 
 #: Cells (draws x series x times) whose log-likelihood terms are computed in one call.
 _BATCH_CELLS = 2_000_000
@@ -98,10 +98,11 @@ class AbstractDensity(ABC):
 
     Attributes:
         infos: Static facts of every site, deterministic ones included.
+        coords: Labels along the model's own dimensions.
         layout: Where the random and point-estimated sites lie in the vector.
 
     Raises:
-        ArgumentError: A distribution refuses its arguments, or names of dimensions do not fit.
+        ArgumentError: A distribution refuses its arguments, or names or labels of dimensions do not fit.
         CapabilityError: The prior has no sites.
     """
 
@@ -128,6 +129,7 @@ class AbstractDensity(ABC):
             raise CapabilityError(f"the prior of {model.entry.id} emits no site: there is nothing to infer.")
         self.infos: dict[str, SiteInfo] = dialect.infos
         check_dims(self.infos, {"channel": len(context.channels), "input": len(context.inputs)})
+        self.coords = check_coords(model.coords(context), self.infos)
         self.layout = _layout(shapes)
 
     # What a framework supplies.

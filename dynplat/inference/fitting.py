@@ -64,7 +64,7 @@ class Fit:
     posterior: Posterior | None = None
 
     def label(self, name: str, index: tuple[int, ...]) -> str:
-        """Name one number of a site as `Posterior.summary` does: by channel or series where a dimension is one.
+        """Name one number of a site as `Posterior.summary` does: by the labels of its dimensions.
 
         Args:
             name: Name of the site.
@@ -77,6 +77,7 @@ class Fit:
             "series": getattr(self.data, "series", ()),
             "channel": self.context.channels,
             "input": self.context.inputs,
+            **self.density.coords,
         }
         named = [known.get(dim or "", ()) for dim in dims]
         entries = [str(names[i]) if names else str(i) for names, i in zip(named, index, strict=True)]

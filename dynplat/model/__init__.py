@@ -2,7 +2,7 @@
 
 from dynplat.model.base import AbstractModel
 from dynplat.model.context import Context
-from dynplat.model.language import AbstractLanguage, Dims, SiteInfo, Sites, check_dims
+from dynplat.model.language import AbstractLanguage, Dims, SiteInfo, Sites, check_coords, check_dims
 from dynplat.model.observations import observations_from
 from dynplat.model.requests import check_request
 from dynplat.model.summaries import summarise
@@ -14,6 +14,7 @@ __all__ = [
     "Dims",
     "SiteInfo",
     "Sites",
+    "check_coords",
     "check_dims",
     "check_request",
     "observations_from",

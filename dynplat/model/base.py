@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dynplat.arrays import Observations
@@ -56,6 +57,15 @@ class AbstractModel(ABC):
     def prior(self, pp: AbstractLanguage, context: Context) -> None:
         """Emit the uncertain parameters as sites. The names are those under which the posterior is reported."""
         raise CapabilityError(f"{self.entry.id} has no prior. Ask for an inference that needs none (see `describe`).")
+
+    def coords(self, context: Context) -> Mapping[str, Sequence[Any]]:
+        """Labels of the entries along the model's own dimensions (`dims` of its sites), by name of the dimension.
+
+        Summaries, plots and the saved file show them: `rate[1-2]` instead of `rate[0]`. Labels of a dimension are
+        different texts, or different numbers, one for each entry; a dimension without labels is counted. Dimensions
+        that no site has are ignored, so that one answer can serve all options. The default labels none.
+        """
+        return {}
 
     def process(self, sites: Sites, context: Context) -> AbstractProcess:
         """Build the process from sites (..., series or 1, core dimensions). Pure; broadcasts over leading axes."""

@@ -9,8 +9,8 @@ event dimensions of the site's distribution. A plate with another name repeats a
 
 Names. A statement may name the core dimensions of its site with `dims`: all of them in order, those of plates first,
 None for one that has no name. `channel` and `input` are dimensions of the data; summaries then label the site's entries
-by the names of channels or inputs. Any other name is the author's own and has one size throughout the prior. Names
-change labels only, never a number.
+by the names of channels or inputs. Any other name is the author's own and has one size throughout the prior; the model
+says what its entries are called in `AbstractModel.coords`. Names change labels only, never a number.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from dynplat.arrays import Array
 from dynplat.errors import ArgumentError
 
 #: Dimensions that stand in front of a site's core, or that no site has.
 TAKEN_DIMS = ("chain", "draw", "sample", "series", "time")
+
+#: Dimensions whose entries the data name.
+DATA_DIMS = ("channel", "input")
 
 Dims = str | Sequence[str | None]
 
@@ -138,3 +143,44 @@ def check_dims(infos: Mapping[str, SiteInfo], sizes: Mapping[str, int]) -> None:
                     f"`dims` of site {info.name!r}: the dimension {name!r} has size {size} here and {before} in "
                     f"{owner}. Give it another name, or None."
                 )
+
+
+def check_coords(coords: Mapping[str, Sequence[Any]], infos: Mapping[str, SiteInfo]) -> dict[str, list[Any]]:
+    """Refuse labels that do not fit the dimensions of the sites, and return those of dimensions that sites have.
+
+    Labels of a dimension that no site has are left out: a model may name more than its options use.
+
+    Args:
+        coords: Labels of the entries along the author's own dimensions, by dimension (`AbstractModel.coords`).
+        infos: Facts of the sites.
+
+    Raises:
+        ArgumentError: A dimension is one of the data or taken, or its labels are too many or too few for a site, not
+            all different, or neither texts nor finite numbers.
+    """
+    checked: dict[str, list[Any]] = {}
+    for dim, labels in coords.items():
+        if dim in TAKEN_DIMS or dim in DATA_DIMS:
+            raise ArgumentError(
+                f"`coords` labels the dimension {dim!r}, whose labels come from the data and the draws: leave it out."
+            )
+        bearers = [info for info in infos.values() if dim in info.dims]
+        if not bearers:
+            continue
+        known = [label.item() if isinstance(label, np.generic) else label for label in labels]
+        for info in bearers:
+            size = info.core_shape[info.dims.index(dim)]
+            if len(known) != size or isinstance(labels, str):
+                raise ArgumentError(
+                    f"`coords` must give {size} labels along the dimension {dim!r} of site {info.name!r}; got "
+                    f"{labels if isinstance(labels, str) else known!r}."
+                )
+        texts = all(isinstance(label, str) for label in known)
+        numbers = all(type(label) in (int, float) and np.isfinite(label) for label in known)
+        if not (texts or numbers) or len(set(known)) < len(known):
+            raise ArgumentError(
+                f"`coords` must give different labels along the dimension {dim!r} of site {bearers[0].name!r}, all "
+                f"texts or all finite numbers; got {known!r}."
+            )
+        checked[dim] = known
+    return checked

@@ -30,9 +30,12 @@ def framework_of(model: AbstractModel, language: str, num_draws: int = MANY_DRAW
     return "numpy"
 
 
-def channel_names(context: Context, of: str, width: int) -> tuple[str, ...]:
-    """Names along the channel axis of an answer."""
-    return tuple(f"state{index}" for index in range(width)) if of == "state" else context.channels
+def channel_names(model: AbstractModel, context: Context, of: str, width: int) -> tuple[str, ...]:
+    """Names along the channel axis of an answer; states are called as the model labels its dimension `state`."""
+    if of != "state":
+        return context.channels
+    labels = tuple(str(label) for label in model.coords(context).get("state", ()))
+    return labels if len(labels) == width else tuple(f"state{index}" for index in range(width))
 
 
 def check_count(name: str, count: Any, least: int) -> None:

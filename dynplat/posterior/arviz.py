@@ -7,7 +7,7 @@ generations have are called. Variables never share a name with a dimension.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +77,7 @@ def build_tree(
     infos: Mapping[str, SiteInfo],
     *,
     method: str,
+    labels: Mapping[str, Sequence[Any]] | None = None,
     sample_stats: Mapping[str, np.ndarray] | None = None,
     log_likelihood: np.ndarray | None = None,
     unconstrained: Mapping[str, np.ndarray] | None = None,
@@ -96,6 +97,7 @@ def build_tree(
         draws: Sites, (chain, draw, [series,] core dimensions).
         infos: Facts of the sites.
         method: Inference method.
+        labels: Labels along the model's own dimensions.
         sample_stats: Statistics of the sampler, (chain, draw, ...).
         log_likelihood: Terms log p(y_t | y_<t), (chain, draw, series, time), or None.
         unconstrained: Sites on the unconstrained scale, (chain, draw, ...), or None.
@@ -104,6 +106,7 @@ def build_tree(
     check_dims(infos, {"channel": len(data.channels), "input": len(data.input_names)})
     rows = ("series", "time", "channel")
     lead = {"chain": np.arange(num_chains), "draw": np.arange(num_draws)}
+    named = {**coords, "input": list(data.input_names), **(labels or {})}
     posterior = {
         name: (
             ("chain", "draw", *site_dims(infos[name])),
@@ -112,7 +115,7 @@ def build_tree(
         )
         for name, values in draws.items()
     }
-    groups = {"posterior": _sampled(posterior, lead, {**coords, "input": list(data.input_names)}, method)}
+    groups = {"posterior": _sampled(posterior, lead, named, method)}
     if sample_stats:
         groups["sample_stats"] = _sampled(_loose(sample_stats), lead, coords, method)
     if unconstrained:
@@ -122,7 +125,7 @@ def build_tree(
                 for name, (dims, values) in _loose(unconstrained).items()
             },
             lead,
-            {**coords, "input": list(data.input_names)},
+            named,
             method,
         )
     if log_likelihood is not None:

@@ -14,6 +14,7 @@ import xarray as xr
 
 from dynplat.arrays import Array
 from dynplat.errors import ArgumentError
+from dynplat.model import check_coords
 from dynplat.posterior.arviz import (
     OBSERVED,
     build_tree,
@@ -93,15 +94,15 @@ class Posterior:
             command: Command line that made the fit.
 
         Raises:
-            ArgumentError: A name or shape does not fit.
+            ArgumentError: A name, a label or a shape does not fit.
             InferenceError: A draw is not finite.
         """
-        coords = coordinates(data)
         tree = build_tree(
             data,
-            coords,
+            coordinates(data),
             draws,
             infos,
+            labels=check_coords(model.coords(context), infos),
             method=method,
             sample_stats=sample_stats,
             log_likelihood=log_likelihood,

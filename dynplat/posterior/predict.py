@@ -248,7 +248,7 @@ def _answer(
         "num_components": len(next(iter(sites.values()))) if sites else 1,
         "time_unit": asked.data.time_unit,
     }
-    coords = coordinates(asked.data, query, channel_names(asked.context, wanted.of, width))
+    coords = coordinates(asked.data, query, channel_names(posterior.model, asked.context, wanted.of, width))
     if answer.draws is not None:
         chosen = thinned(posterior.num_draws, most, engine.seed) if sites else np.zeros(1, dtype=int)
         coords |= posterior.labels_of_draws(chosen[components_of_draws(len(chosen), len(answer.draws))])

@@ -115,7 +115,7 @@ def simulate_sites(
     engine = Engine(framework or framework_of(model, ""), device, dtype, seed)
     answer = ask(model, context, sites, local, question, engine)
     drawn = along(answer.draws, inverse(order))
-    channels = channel_names(context, of, drawn.shape[-1])
+    channels = channel_names(model, context, of, drawn.shape[-1])
     return Prediction.from_arrays(
         query.times,
         query.valid,

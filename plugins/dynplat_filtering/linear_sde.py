@@ -68,13 +68,17 @@ class FreeLinearSDE(AbstractModel):
             if n > 1:
                 pairs = n * (n - 1) // 2
                 spread = np.full(pairs, 1.0 / context["tau"])
-                pp.sample("rotation", pp.dist.Normal(np.zeros(pairs), spread).to_event(1))
-                pp.sample("coupling", pp.dist.Normal(np.zeros(pairs), np.sqrt(spread)).to_event(1))
+                pp.sample("rotation", pp.dist.Normal(np.zeros(pairs), spread).to_event(1), dims="pair")
+                pp.sample("coupling", pp.dist.Normal(np.zeros(pairs), np.sqrt(spread)).to_event(1), dims="pair")
             spread = np.broadcast_to(scale[:, None] / np.sqrt(n), (num_channels, n)).copy()
             loading = pp.dist.Normal(np.zeros((num_channels, n)), spread).to_event(2)
             pp.sample("loading", loading, dims=("channel", "state"))
             pp.sample("mean", pp.dist.Normal(context["location"], scale).to_event(1), dims="channel")
             log_normal(pp, "noise_sd", 0.5 * context["step_scale"], 1.5)
+
+    def coords(self, context: Context) -> dict[str, list[str]]:
+        """Labels of pairs of states: row and column of a matrix below its diagonal."""
+        return {"pair": [f"{row}-{column}" for row, column in zip(*_below(context["dimension"]), strict=True)]}
 
     def process(self, sites: Sites, context: Context) -> LinearSDE:
         """Build the SDE in the coordinates in which its stationary covariance is the identity."""
@@ -93,9 +97,14 @@ def _diagonal(entries_: Array) -> Array:
     return entries_[..., :, None] * asarray_like(np.eye(entries_.shape[-1]), entries_)
 
 
+def _below(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the entries below the diagonal of an n x n matrix, row by row."""
+    return np.tril_indices(n, -1)
+
+
 def _strictly_lower(entries_: Array, n: int) -> Array:
     """Put (..., n (n - 1) / 2) numbers below the diagonal of an n x n matrix, row by row."""
-    rows, columns = np.tril_indices(n, -1)
+    rows, columns = _below(n)
     basis = np.zeros((rows.size, n, n))
     basis[np.arange(rows.size), rows, columns] = 1.0
     return (entries_[..., :, None, None] * asarray_like(basis, entries_)).sum(-3)

@@ -155,6 +155,16 @@ class Hidden(AbstractModel):
             law = pp.dist.Normal(np.full(count, -2.0), np.full(count, 1.5)).to_event(1)
             pp.sample("error_logit", law, dims=("error",))
 
+    def coords(self, context: Context) -> dict[str, list[str]]:
+        """Labels of links, states and errors (state-label), of codes, and of covariates."""
+        first = int(context["first_state"])
+        found = parts.coords_of(self.structure_of(context), first, covariates=self.covariates)
+        if self.emission == "misclassification":
+            found["error"] = [f"{state + first}-{label + first}" for state, label in np.asarray(context["errors"])]
+        if self.emission == "categorical":
+            found["code"] = [str(code) for code in range(int(context["num_codes"]))]
+        return found
+
     def process(self, sites: Sites, context: Context) -> MarkovJump:
         """Build the hidden chain."""
         structure = self.structure_of(context)

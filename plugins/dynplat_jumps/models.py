@@ -135,6 +135,12 @@ class AbstractChain(AbstractModel):
         )
         parts.initial_prior(pp, self.initial, structure.num_states)
 
+    def coords(self, context: Context) -> dict[str, list[str]]:
+        """Labels of links and states in those of the data, of pieces of time, and of covariates."""
+        return parts.coords_of(
+            self.structure_of(context), int(context["first_state"]), breaks=self.breaks, covariates=self.covariates
+        )
+
     def generator(self, sites: Sites, context: Context) -> Array:
         """Generator (..., series or 1, [piece,] K, K) at values of the sites, (..., series or 1, core)."""
         structure = self.structure_of(context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import log
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +222,21 @@ def generator_of(
         shift = xp.sum(x[..., :, None] * sites["effect"], axis=-2)  # (..., series, link)
         rates = rates * xp.exp(shift[..., None, :] if pieces > 1 else shift)
     return structure.generator(rates)
+
+
+def coords_of(
+    structure: RateStructure, first: int, *, breaks: tuple[float, ...] = (), covariates: tuple[str, ...] = ()
+) -> dict[str, list[str]]:
+    """Labels of states, links, pairs of states, pieces of time and covariates."""
+    edges = [np.format_float_positional(time, trim="-") for time in breaks]
+    inner = [f"{low} to {high}" for low, high in pairwise(edges)]
+    return {
+        "state": [str(first + state) for state in range(structure.num_states)],
+        "link": [f"{old + first}-{new + first}" for old, new in structure.links],
+        "pair": [f"{one + first}-{other + first}" for one, other in structure.pairs],
+        "piece": [f"until {edges[0]}", *inner, f"from {edges[-1]}"] if edges else [],
+        "covariate": list(covariates),
+    }
 
 
 def initial_prior(pp: AbstractLanguage, kind: str, num_states: int) -> None:

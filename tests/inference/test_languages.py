@@ -505,3 +505,21 @@ def test_sample_prior_refuses_what_does_not_fit(models, panel, options, message)
     model = models["autoregression"]
     with pytest.raises(ArgumentError, match=message):
         sample_prior(model, model.prepare(panel), **{"num_draws": 2, "seed": 0, "language": "pyro", **options})
+
+
+def test_labels_of_dimensions_are_checked_before_the_fit(models, panel, language):
+    @dataclass(frozen=True)
+    class Mislabelled(type(models["panel"])):
+        def prior(self, pp, context):
+            super().prior(pp, context)
+            pp.deterministic("three", pp.array(np.zeros(3)), event_dim=1, dims="lag")
+
+        def coords(self, context):
+            return {"lag": ["a", "b"]}
+
+    model = Mislabelled()
+    with (
+        runtime(language, seed=0, dtype="float64", device="cpu") as to_array,
+        pytest.raises(ArgumentError, match="must give 3 labels along the dimension 'lag' of site 'three'"),
+    ):
+        density_for(language)(model, model.prepare(panel), observations_from(panel), to_array)

@@ -166,6 +166,16 @@ def test_notes_name_elements_by_channel_and_series(build, panel):
     assert "elements" not in notes
 
 
+def test_notes_name_elements_by_the_labels_of_the_model(build, noise):
+    def write(pp):
+        pp.sample("a", pp.dist.Normal(0.0, 2.0).expand([2]).to_event(1), dims="side")
+
+    model = build(write, lambda s: (s["a"].sum(-1)[..., None], 1.0 + 0.0 * s["a"][..., :1]))
+    object.__setattr__(model, "coords", lambda context: {"side": ["left", "right"]})
+    posterior = mle.run(model, noise, seed=0, language="pyro")
+    assert "a[left], a[right] are not determined by the data" in " ".join(extra(posterior)["notes"])
+
+
 def test_laplace_refuses_a_flat_posterior(build, noise):
     def write(pp):
         pp.sample("loc", pp.dist.Normal(0.0, 2.0))

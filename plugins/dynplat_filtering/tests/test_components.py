@@ -126,3 +126,9 @@ def as_tensor(value):
     import torch
 
     return torch.as_tensor(value)
+
+
+def test_pairs_of_states_are_named_by_row_and_column():
+    data = dp.Trajectories.from_arrays(np.arange(5.0), np.arange(15.0).reshape(5, 3), channels=["a", "b", "c"])
+    model = dp.load_model("filtering/linear-sde")
+    assert model.coords(model.prepare(data)) == {"pair": ["1-0", "2-0", "2-1"]}

@@ -150,3 +150,33 @@ def test_a_fit_answers_the_common_questions():
     task = dp.Imputation(data, fraction=0.2, seed=0)
     table = dp.compare(task, {"jumps/panel": dp.fit(dp.load_model("jumps/panel"), task.train, "map", restarts=0)})
     assert "jumps/panel" in str(table)
+
+
+def test_tables_name_links_states_and_pieces_as_the_data_do(tmp_path):
+    rng = np.random.default_rng(0)
+    data = chain([rng.integers(5, 8, 30).tolist() for _ in range(4)], static={"age": [0.0, 1.0, 2.0, 1.0]})
+    options = {"first_state": 5, "structure": "birth-death", "breaks": (10.0, 20.5), "covariates": ("age",)}
+    fit = dp.fit(dp.load_model("jumps/panel", **options, initial="free"), data, "map", restarts=0)
+    rows = list(fit.summary().index)
+    assert rows[:4] == ["rate[until 10, 5-6]", "rate[until 10, 6-5]", "rate[until 10, 6-7]", "rate[until 10, 7-6]"]
+    assert rows[4] == "rate[10 to 20.5, 5-6]"
+    assert rows[11] == "rate[from 20.5, 7-6]"
+    assert rows[12] == "effect[age, 5-6]"
+    assert rows[-3:] == ["initial[5]", "initial[6]", "initial[7]"]
+    assert list(dp.predict(fit, [40.0], of="state").dataset["channel"].values) == ["5", "6", "7"]
+    fit.save(tmp_path / "fit.nc")
+    again = dp.load_posterior(tmp_path / "fit.nc")
+    assert list(again.summary().index) == rows
+    assert float(again.tree["posterior"]["rate"].sel(piece="from 20.5", link="7-6").squeeze()) > 0
+
+
+def test_tables_name_errors_pairs_and_codes():
+    def labels(data, **options):
+        model = dp.load_model("jumps/hidden", **options)
+        return model.coords(model.prepare(data))
+
+    found = labels(chain([[3, 4, 5, 4]]), emission="misclassification", first_state=3, structure="reversible")
+    assert found["error"] == ["3-4", "4-3", "4-5", "5-4"]
+    assert found["pair"] == ["3-4", "3-5", "4-5"]
+    found = labels(chain([[0, 1, 2, 1]]), emission="categorical", num_states=2)
+    assert (found["state"], found["code"]) == (["1", "2"], ["0", "1", "2"])
