@@ -1,0 +1,69 @@
+"""Gram matrices: their rank, and orthonormal bases of the span of their functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dynplat.errors import ArgumentError, DataError
+
+#: Eigenvalues of a Gram matrix scaled to unit diagonal that are this many roundings, times its size, from zero count
+#: as zero: the products were rounded before they were summed.
+_ROUNDINGS = 10.0
+
+
+def inverse_root(
+    gram: np.ndarray, names: Sequence[str], *, rank: int | None = None, tolerance: float | None = None
+) -> np.ndarray:
+    """Coefficients B (N, r) of functions that are orthonormal under the Gram matrix: B* G B = I, and B B* = G^+.
+
+    Functions are brought to mean square 1 first, so that the rank does not depend on their units.
+
+    Args:
+        gram: Positive semi-definite matrix, (N, N).
+        names: Names of the functions, for messages.
+        rank: Keep this many directions.
+        tolerance: Drop directions up to this fraction of the largest eigenvalue.
+
+    Raises:
+        DataError: The matrix is singular, and neither `rank` nor `tolerance` says what to do.
+        ArgumentError: `rank` is more than the data determine, or a value is out of range.
+    """
+    N = len(gram)
+    floor = _ROUNDINGS * N * np.finfo(np.float64).eps
+    if tolerance is not None and not 0 <= tolerance < 1:
+        raise ArgumentError(f"`tolerance` must be in [0, 1); got {tolerance}.")
+    if rank is not None and not 1 <= rank <= N:
+        raise ArgumentError(f"`rank` must be in 1, ..., {N}; got {rank}.")
+    size = np.sqrt(np.real(np.diagonal(gram)))
+    seen = size > 0
+    unit = np.where(seen, size, 1.0)
+    values, vectors = np.linalg.eigh(gram / np.outer(unit, unit))
+    # A tolerance below rounding would keep directions that are nothing but rounding.
+    is_kept = values > max(floor, tolerance or 0.0) * values[-1]
+    determined = int(is_kept.sum())
+    if determined < N and rank is None and tolerance is None:
+        raise DataError(
+            f"the Gram matrix is singular: {N} functions have rank {determined} on these data "
+            f"(eigenvalues up to {floor:.2g} of the largest count as zero). {_culprits(vectors[:, 0], seen, names)}",
+            hint="Leave functions out, standardise the variables, or give `rank` or `tolerance` to keep the "
+            "directions that the data determine, or `ridge`.",
+        )
+    if rank is not None:
+        if rank > determined:
+            raise ArgumentError(f"`rank` must be at most {determined}, what the data determine; got {rank}.")
+        is_kept[: N - rank] = False
+    return (vectors[:, is_kept] / np.sqrt(values[is_kept])) / unit[:, None]
+
+
+def _culprits(vector: np.ndarray, seen: np.ndarray, names: Sequence[str]) -> str:
+    """Say which functions make the matrix singular."""
+    if not seen.all():
+        absent = [names[n] for n in np.flatnonzero(~seen)[:3]]
+        return f"Zero on all data: {', '.join(map(repr, absent))}{', ...' if (~seen).sum() > 3 else ''}."
+    size = np.abs(vector)
+    order = np.argsort(-size)
+    order = order[size[order] > 0.1 * size[order[0]]]
+    shown = ", ".join(repr(names[n]) for n in sorted(order[:4])) + (", ..." if len(order) > 4 else "")
+    return f"Nearly dependent: {shown}."
