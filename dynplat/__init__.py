@@ -30,6 +30,7 @@ _PUBLIC = {
     "Trajectories": "dynplat.data",
     "compare": "dynplat.api",
     "describe": "dynplat.api",
+    "draw_asymptotic": "dynplat.inference.asymptotic",
     "fit": "dynplat.api",
     "forecast": "dynplat.api",
     "hookimpl": "dynplat.host",

@@ -5,9 +5,10 @@ named after them: `mle`, `map`, `laplace`, `svi`, `nuts`, `solve`, each with a f
 that returns a `Posterior`. Importing this package loads neither torch nor JAX.
 """
 
+from dynplat.inference.asymptotic import draw_asymptotic
 from dynplat.inference.diagnostics import InferenceWarning
 from dynplat.inference.entries import ENTRIES
 from dynplat.inference.joint import joint_program, log_joint
 from dynplat.inference.prior import sample_prior
 
-__all__ = ["ENTRIES", "InferenceWarning", "joint_program", "log_joint", "sample_prior"]
+__all__ = ["ENTRIES", "InferenceWarning", "draw_asymptotic", "joint_program", "log_joint", "sample_prior"]

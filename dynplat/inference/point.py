@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 
+from dynplat.inference.asymptotic import GROUP, asymptotic_group
 from dynplat.inference.density import Objective
 from dynplat.inference.diagnostics import warn
 from dynplat.inference.fitting import Fit, opened
@@ -72,7 +74,7 @@ def run_point(
             log_likelihood -= float(log_prior[0])
         if objective.jacobian:
             log_likelihood -= float(log_jacobian[0])
-        return fit.finish(
+        posterior = fit.finish(
             sites,
             fit.density.infos,
             sample_stats={"lp": np.array([[mode.value]])},
@@ -90,6 +92,10 @@ def run_point(
                 "standard_errors": found,
             },
         )
+        law = asymptotic_group(fit, mode) if objective is Objective.LIKELIHOOD else None
+        if law is not None:
+            posterior.tree[GROUP] = xr.DataTree(law)
+        return posterior
 
 
 def constant_channels(fit: Fit) -> dict[str, tuple[int, float]]:

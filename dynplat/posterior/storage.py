@@ -68,7 +68,7 @@ def write_parts(parts: Parts, path: str | os.PathLike[str]) -> None:
         "dynplat_format": FORMAT,
         "dynplat_format_version": VERSION,
         "model": json.dumps(model),
-        "digest": _digest(model, group_of(parts.tree, "posterior"), stored),
+        "digest": _digest(model, parts.tree, stored),
     }
     write_atomically(tree, path)
 
@@ -95,7 +95,7 @@ def read_parts(path: str | os.PathLike[str], resolve: Callable[[str, dict[str, A
     stored = {name: _read_stored(path, name) for name in _EXACT}
     try:
         described = json.loads(tree.attrs["model"])
-        if _digest(described, group_of(tree, "posterior"), stored) != tree.attrs["digest"]:
+        if _digest(described, tree, stored) != tree.attrs["digest"]:
             raise StorageError(
                 "the content does not agree with its checksum: the file was changed or damaged after it was saved. "
                 "Copy it again or fit again."
@@ -161,13 +161,18 @@ def _read_stored(path: str | os.PathLike[str], group: str) -> tuple[str, dict[st
 
 
 def _digest(
-    model: Mapping[str, Any], draws: xr.Dataset, stored: Mapping[str, tuple[str, dict[str, np.ndarray]]]
+    model: Mapping[str, Any], tree: xr.DataTree, stored: Mapping[str, tuple[str, dict[str, np.ndarray]]]
 ) -> str:
     """SHA-256 over everything that a prediction depends on."""
+    draws = group_of(tree, "posterior")
     whole = hashlib.sha256(json.dumps(model, sort_keys=True).encode())
     for name in sorted(map(str, draws.data_vars)):
         _update(whole, name, draws[name].values)
         whole.update(repr((draws[name].dims, int(draws[name].attrs["local"]))).encode())
+    if "asymptotic" in tree.children:
+        law = group_of(tree, "asymptotic")
+        for name in sorted(map(str, law.data_vars)):
+            _update(whole, name, law[name].values)
     for group in sorted(stored):
         text, arrays = stored[group]
         whole.update(f"{group}{text}".encode())

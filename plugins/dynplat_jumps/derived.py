@@ -168,6 +168,8 @@ def probabilities(generator: Any, times: Any) -> np.ndarray:
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Median and ends of the equal-tailed interval of a quantity over its first axis, the draws.
 
+    The draws are those of a posterior, or of `dynplat.draw_asymptotic` after maximum likelihood.
+
     Args:
         values: A quantity of each draw, such as `probabilities(generators(posterior)[:, 0], times)`.
         level: Probability of the interval.
@@ -175,7 +177,10 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.nd
     if not 0 < level < 1:
         raise ArgumentError(f"`level` must lie between 0 and 1; got {level}.")
     if len(values) < 2:
-        raise ArgumentError("an interval needs draws: fit with `laplace`, `svi` or `nuts`, which give many.")
+        raise ArgumentError(
+            "an interval needs draws: fit with `laplace`, `svi` or `nuts`, which give many, or draw from the "
+            "asymptotic law of a maximum-likelihood fit with `dynplat.draw_asymptotic`."
+        )
     low, middle, high = np.quantile(values, [0.5 - level / 2, 0.5, 0.5 + level / 2], axis=0)
     return middle, low, high
 
