@@ -124,6 +124,7 @@ class LinearSDE(AbstractProcess):
             raise ArgumentError("the process reads inputs (`B` or `D`): give `inputs`, (..., series, time, input).")
         gaps = gaps_between(times)
         check_order(times, gaps)
+        self.dynamics.check_gaps(gaps, times)
         F, Q, c = grid_transitions(self.dynamics, gaps, inputs, self.like, share=self.share_gaps)
         return LinearGaussian(
             F,

@@ -49,6 +49,14 @@ class AbstractLinearDynamics(ABC):
     def step(self, gaps: Array) -> Transition:
         """Discretise over gaps (..., gap), given in the framework and dtype that the answer shall have."""
 
+    def check_gaps(self, gaps: Array, times: Array) -> None:  # noqa: B027 - most dynamics take every gap
+        """Refuse gaps over which the dynamics has no transition, naming the row; one in continuous time takes all.
+
+        Args:
+            gaps: Gap before each row, (..., time); the first row's means nothing.
+            times: Times of the rows, (..., time).
+        """
+
     def drift(self, inputs: Array | None, like: Array) -> Array | None:
         """Constant part b + B u of the drift, (..., time or 1, n), for inputs (..., time, input), or None."""
         return None
