@@ -150,7 +150,8 @@ class Lifted(AbstractProcess):
         numbers = concrete(mask)
         if numbers is None:
             return True
-        return bool((numbers.any(axis=-1)[..., 1:] & ~numbers.all(axis=-1)[..., :-1]).any())
+        seen, complete = np.any(numbers, axis=-1, keepdims=True), np.all(numbers, axis=-1, keepdims=True)
+        return bool((seen[..., 1:, :] & ~complete[..., :-1, :]).any())
 
     def _offsets(self, F: Array, c: Array | None, psi: Array, complete: Array) -> Array:
         """Offsets of the transitions: after a complete row, where its lifted state goes."""
@@ -326,10 +327,9 @@ def _recent(observations: Observations, times: Array) -> Observations:
     known, asked, mask = concrete(observations.times), concrete(times), concrete(observations.mask)
     if known is None or asked is None or mask is None or not asked.shape[-1] or known.shape[-1] < 2:
         return observations
-    complete = mask.all(axis=-1)
-    good = complete.reshape(-1, complete.shape[-1]).all(axis=0)
-    early = np.min(asked[..., :1], axis=tuple(range(asked.ndim - 1))) if asked.ndim > 1 else asked[..., :1]
-    good = good & (known.reshape(-1, known.shape[-1]) <= early).all(axis=0)
+    size = known.shape[-1]
+    good = mask.all(axis=-1).reshape(-1, size).all(axis=0)
+    good &= (known.reshape(-1, size) <= asked.reshape(-1, asked.shape[-1])[:, 0].min()).all(axis=0)
     rows = np.flatnonzero(good)
     if not len(rows) or rows[-1] == 0:
         return observations
