@@ -1,0 +1,243 @@
+r"""Eigenpairs with their residuals, and pseudospectra: residual dynamic mode decomposition.
+
+A pair :math:`(\lambda, g)` with :math:`g = \psi v` has the residual :math:`\|\mathcal{K} g - \lambda g\| / \|g\|`,
+
+.. math:: \mathrm{res}^2 = \frac{v^* (L - \lambda A^* - \bar\lambda A + |\lambda|^2 G)\, v}{v^* G v},
+
+and the smallest residual that any function of the span has at a point z is :math:`\mathrm{RES}(z)`. A residual says how
+far :math:`\lambda` is from being an eigenvalue: some operator within it of :math:`\mathcal{K}` has the eigenpair, and
+if :math:`\mathcal{K}` is normal (an invertible system and a measure that it preserves), the spectrum comes as close to
+:math:`\lambda`. It is that of the given quadrature: with M independent points it is known up to
+:math:`O(M^{-1/2})`, and functions that were fitted to few points look better there than elsewhere: see
+`held_out_residuals`.
+
+Colbrook and Townsend (2024), doi:10.1002/cpa.22125, algorithms 2 and 3. Colbrook, Ayton and Szőke (2023),
+doi:10.1017/jfm.2022.1052.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.linalg import eigh, svd
+
+from dynplat.errors import ArgumentError
+from dynplat_koopman.compression import Compression, as_matrix, as_weights, compress_moments
+from dynplat_koopman.edmd import Operator
+from dynplat_koopman.moments import Moments
+
+#: Below this part of the operator's size a squared RES(z) has lost too many digits, and singular values are taken.
+_SQUARES = 1e-3
+
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    r"""Eigenvalues, the residual of each, and its function.
+
+    Attributes:
+        values: (n,), eigenvalues, ordered by residual, the smallest first.
+        residuals: (n,), :math:`\|\mathcal{K} g - \lambda g\| / \|g\|`.
+        vectors: (N, n), coefficients of the functions :math:`g_j = \psi v_j`, scaled to norm 1.
+        floors: (n,), what rounding alone can make or hide of each residual; estimates.
+    """
+
+    values: np.ndarray
+    residuals: np.ndarray
+    vectors: np.ndarray
+    floors: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """Residual plus what rounding can hide, (n,)."""
+        return self.residuals + self.floors
+
+    def accepted(self, tolerance: float) -> Eigenpairs:
+        """Those whose bound is below the tolerance; there may be none.
+
+        Raises:
+            ArgumentError: The tolerance is below all floors, so that the data could not make anything acceptable.
+        """
+        _check_tolerance(tolerance, self.floors)
+        return self.take(self.bounds < tolerance)
+
+    def take(self, chosen: Any) -> Eigenpairs:
+        """The pairs of an index, a slice or a mask."""
+        return replace(
+            self,
+            values=self.values[chosen],
+            residuals=self.residuals[chosen],
+            vectors=self.vectors[:, chosen],
+            floors=self.floors[chosen],
+        )
+
+    def functions(self, psi: Any) -> np.ndarray:
+        """Values (..., n) of the eigenfunctions, given those of the dictionary (..., N)."""
+        return np.asarray(psi) @ self.vectors
+
+
+def eigenpairs(source: Any) -> Eigenpairs:
+    r"""Eigenpairs of an operator on the span of a dictionary, each with its residual.
+
+    Args:
+        source: A `Compression`, moments, or a fitted `Operator`. The eigenpairs are those of the operator's own matrix
+            (a ridge changes it), else of :math:`G^+ A`. Where there are inputs, their fitted effect is taken off.
+    """
+    compression = compression_of(source)
+    matrix = compression.matrix
+    if isinstance(source, Operator):
+        matrix = compression.coordinates @ source.matrix @ compression.basis
+    values, columns = np.linalg.eig(matrix)
+    return ordered(compression, values, columns)
+
+
+def ordered(compression: Compression, values: np.ndarray, columns: np.ndarray) -> Eigenpairs:
+    """Pairs of orthonormal coordinates (r, n) of norm 1, by residual."""
+    residuals = compression.orthonormal_residuals(values, columns)
+    order = np.argsort(residuals, kind="stable")
+    vectors = compression.basis @ columns[:, order]
+    return Eigenpairs(values[order], residuals[order], vectors, compression.floors(values[order], vectors))
+
+
+def compression_of(source: Any) -> Compression:
+    """The compression of a `Compression`, of moments, or of a fitted `Operator`.
+
+    Raises:
+        ArgumentError: It is none of them.
+    """
+    if isinstance(source, Compression):
+        return source
+    if isinstance(source, Operator):
+        return compress_moments(_without_inputs(source), basis=source.basis)
+    if all(hasattr(source, name) for name in ("gram", "cross", "target")):
+        return compress_moments(source)
+    raise ArgumentError(
+        f"expected a Compression, a fitted Operator, or moments with `gram`, `cross` and `target`; got "
+        f"{type(source).__name__}. Values of a dictionary become a Compression by `compress(psi_x, psi_y, weights)`."
+    )
+
+
+def _without_inputs(operator: Operator) -> Moments:
+    """Moments of psi(x) and psi(y) - u B, with the operator's effect B of inputs u."""
+    moments, B = operator.moments, operator.input_matrix
+    if B is None or moments.input_gram is None or moments.input_cross is None or moments.input_target is None:
+        return moments
+    effect = B.conj().T @ moments.input_target
+    target = moments.target - effect - effect.conj().T + B.conj().T @ moments.input_gram @ B
+    return replace(moments, cross=moments.cross - moments.input_cross @ B, target=target)
+
+
+def residuals(source: Any, values: Any, vectors: Any) -> np.ndarray:
+    r"""Residuals (n,) of any pairs of values (n,) and functions :math:`\psi v` (N, n)."""
+    return compression_of(source).residuals(values, vectors)
+
+
+def held_out_residuals(psi_x: Any, psi_y: Any, values: Any, vectors: Any, weights: Any = None) -> np.ndarray:
+    r"""Residuals (n,) of pairs on data that did not build them, :math:`\|\Psi_y v - \lambda \Psi_x v\| / \|\Psi_x v\|`.
+
+    Args:
+        psi_x: (M, N), the functions at the first states of the held-out pairs.
+        psi_y: (M, N), the functions at their second states.
+        values: (n,), the candidates.
+        vectors: (N, n), coefficients of their functions.
+        weights: (M,), quadrature weights; equal if None.
+    """
+    X, Y = as_matrix("psi_x", psi_x), as_matrix("psi_y", psi_y)
+    values, vectors = np.atleast_1d(np.asarray(values)), np.asarray(vectors)
+    if X.shape != Y.shape or vectors.shape != (X.shape[1], len(values)):
+        raise ArgumentError(
+            f"`psi_x` and `psi_y` must have one shape (M, N) and `vectors` (N, {len(values)}); got {X.shape}, "
+            f"{Y.shape} and {vectors.shape}."
+        )
+    root = np.sqrt(as_weights(weights, len(X)))[:, None]
+    before = root * (X @ vectors)
+    return np.linalg.norm(root * (Y @ vectors) - before * values, axis=0) / np.linalg.norm(before, axis=0)
+
+
+@dataclass(frozen=True)
+class Pseudospectrum:
+    r"""The smallest residual at each point of a set, and the function that has it.
+
+    Attributes:
+        points: (...), the points z.
+        residuals: (...), :math:`\mathrm{RES}(z) = \min_g \|(\mathcal{K} - z) g\| / \|g\|` over the span.
+        vectors: (N, ...), coefficients of the minimising functions, scaled to norm 1.
+        floors: (...), what rounding alone can make or hide of each residual; estimates.
+    """
+
+    points: np.ndarray
+    residuals: np.ndarray
+    vectors: np.ndarray
+    floors: np.ndarray
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """Residual plus what rounding can hide, (...)."""
+        return self.residuals + self.floors
+
+    def within(self, epsilon: float) -> np.ndarray:
+        r"""Points (n,) of the :math:`\epsilon`-pseudospectrum: those whose bound is below epsilon.
+
+        Raises:
+            ArgumentError: Epsilon is below all floors.
+        """
+        _check_tolerance(epsilon, self.floors)
+        return self.points[self.bounds < epsilon]
+
+
+def pseudospectrum(source: Any, points: Any) -> Pseudospectrum:
+    r"""RES(z) at points of the complex plane, with minimising functions.
+
+    As the dictionary grows, RES(z) decreases to the infimum over all functions. Points with RES(z) < epsilon are in the
+    approximate point epsilon-pseudospectrum of the operator, whatever the dictionary; a larger RES(z) says nothing yet.
+
+    Args:
+        source: A `Compression`, moments, or a fitted `Operator`.
+        points: (...), complex.
+    """
+    compression = compression_of(source)
+    z = np.asarray(points, dtype=np.complex128)
+    if not np.isfinite(z).all():
+        raise ArgumentError("`points` must be finite complex numbers.")
+    flat, folded = z.ravel(), np.isrealobj(compression.matrix) and np.isrealobj(compression.defect)
+    # A real operator has the same residual at z and at its conjugate.
+    unique, where = np.unique(flat.real + 1j * np.abs(flat.imag) if folded else flat, return_inverse=True)
+    target = compression.matrix.conj().T @ compression.matrix + compression.defect.conj().T @ compression.defect
+    target = (target + target.conj().T) / 2
+    size = float(np.linalg.norm(target, 2))
+    found, columns = np.empty(len(unique)), np.empty((compression.rank, len(unique)), dtype=np.complex128)
+    for j, point in enumerate(unique):
+        found[j], columns[:, j] = _smallest(compression, target, size, point)
+    columns = columns[:, where]
+    if folded:
+        columns = np.where(flat.imag < 0, columns.conj(), columns)
+    vectors = compression.basis @ columns
+    floors = compression.floors(flat, vectors).reshape(z.shape)
+    return Pseudospectrum(z, found[where].reshape(z.shape), vectors.reshape(-1, *z.shape), floors)
+
+
+def _smallest(compression: Compression, target: np.ndarray, size: float, z: complex) -> tuple[float, np.ndarray]:
+    z = z.real if np.isrealobj(compression.matrix) and z.imag == 0 else z
+    r = compression.rank
+    cross = np.conj(z) * compression.matrix
+    hermitian = target - cross - cross.conj().T + abs(z) ** 2 * np.eye(r)
+    squares, column = eigh(hermitian, subset_by_index=[0, 0])
+    if squares[0] > (_SQUARES**2) * (size + abs(z) ** 2):
+        return float(np.sqrt(squares[0])), column[:, 0]
+    stacked = np.concatenate([compression.matrix - z * np.eye(r), compression.defect])
+    _, S, V = svd(stacked, full_matrices=False)
+    return float(S[-1]), V[-1].conj()
+
+
+def _check_tolerance(tolerance: float, floors: np.ndarray) -> None:
+    lowest = floors.min(initial=np.inf)
+    if floors.size and not tolerance > lowest:
+        raise ArgumentError(
+            f"the tolerance {tolerance:g} is not above {lowest:.2g}, what rounding leaves of these residuals. Ask for "
+            "more than that, or make the compression from values of the dictionary (`compress`), which keeps more "
+            "digits than moments do."
+        )
