@@ -99,6 +99,23 @@ def rows_of(values: Array, index: Array, like: Array) -> Array:
     return xp.where((index >= 0)[..., None], rows, xp.zeros_like(rows))
 
 
+def inputs_of(known: Array, asked: Array | None, grid: Grid, like: Array) -> Array:
+    """Inputs on a grid, (..., row, input), each held until the next row.
+
+    Args:
+        known: Inputs at the observed rows, (..., time, input).
+        asked: Inputs at the query times, (..., query, input), or None: then the last observed row's goes on. At an
+            observed time that row's stands.
+        grid: The grid; before the first observed row, where no query says otherwise, inputs are 0.
+        like: An array of the framework, dtype and device of the answer.
+    """
+    held = rows_of(known, grid.held, like)
+    if asked is None:
+        return held
+    use = asarray_like((grid.observed < 0) & (grid.query >= 0), like)
+    return array_namespace(like).where(use[..., None], rows_of(asked, grid.query, like), held)
+
+
 def with_a_row(observations: Observations, times: Array) -> Observations:
     """Observations without any row get one at the first query in which nothing is observed: the law starts there."""
     if observations.times.shape[-1] or not times.shape[-1]:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynplat.arrays import Array, Observations, Random, array_namespace, asarray_like
+from dynplat.arrays import Array, Observations, Random
 from dynplat.errors import ArgumentError
 from dynplat.process.base import AbstractConditional, AbstractProcess, Draw
 from dynplat.process.dynamics.base import AbstractLinearDynamics, common_like, real_like
 from dynplat.process.gaps import gaps_between, grid_transitions
 from dynplat.process.gaussian_predictive import GaussianPredictive
-from dynplat.process.grid import Grid, check_order, check_start, merge_times, rows_of, with_a_row
+from dynplat.process.grid import Grid, check_order, check_start, inputs_of, merge_times, rows_of, with_a_row
 from dynplat.process.linear_gaussian import LinearGaussian
 
 
@@ -196,19 +196,13 @@ class LinearSDEConditional(AbstractConditional):
             times=grid.times,
             values=rows_of(seen.values, grid.observed, process.like),
             mask=rows_of(seen.mask, grid.observed, process.like),
-            inputs=self._grid_inputs(seen.inputs, grid, inputs) if process.has_inputs else None,
+            inputs=self._inputs(seen.inputs, inputs, grid) if process.has_inputs else None,
         )
         chain = process._chain(grid.times, on_grid.inputs, m0)
         return chain.predictive(process._seen(on_grid), grid.rows)
 
-    def _grid_inputs(self, known: Array | None, grid: Grid, asked: Array | None) -> Array:
-        """Inputs on the grid: of the observed row, else of the query, else of the last observed row, else 0."""
+    def _inputs(self, known: Array | None, asked: Array | None, grid: Grid) -> Array:
         if known is None:
             raise ArgumentError("the process reads inputs (`B` or `D`), and the observations have none.")
         like = self.process.like
-        held = rows_of(real_like(known, like), grid.held, like)
-        if asked is None:
-            return held
-        xp = array_namespace(like)
-        use = asarray_like((grid.observed < 0) & (grid.query >= 0), like)
-        return xp.where(use[..., None], rows_of(real_like(asked, like), grid.query, like), held)
+        return inputs_of(real_like(known, like), None if asked is None else real_like(asked, like), grid, like)

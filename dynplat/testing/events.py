@@ -82,6 +82,8 @@ def _grounds(subject: Subject) -> tuple[float, list[float], float]:
         except ArgumentError:  # no value of this law
             continue
         values.append(float(value))
+    if not values:
+        raise CheckFailed(f"no value out of 0, ..., {largest + _BEYOND} may follow {start:g}: the process refuses all.")
     return start, values, horizon
 
 
@@ -94,17 +96,22 @@ def _rule(end: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _path(subject: Subject, point: int, start: float, *rows: tuple[np.ndarray, int, float]) -> np.ndarray:
-    """Log density of marked rows (time, mark, value) given the start at time 0, one for each of the times."""
+    """Log density of marked rows (time, mark, value) given the start at time 0, one for each of the times.
+
+    Known inputs are held.
+    """
     count = len(rows[0][0])
     times = np.stack([np.zeros(count), *(row[0] for row in rows)], axis=-1)[:, None, :]
     values = np.array([start, *(row[2] for row in rows)])[:, None]
     marks = np.array([OBSERVED, *(row[1] for row in rows)])
     shape = (count, 1, len(marks))
+    # What the first series was given at its first row goes on.
+    given = subject.complete.inputs
     many = Observations(
         times,
         np.broadcast_to(values, (*shape, 1)).copy(),
         np.ones((*shape, 1), dtype=bool),
-        None,
+        None if given is None else np.broadcast_to(given[0, 0], (*shape, given.shape[-1])).copy(),
         np.broadcast_to(marks, shape).copy(),
     )
     one = slice(0, 1)

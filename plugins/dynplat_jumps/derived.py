@@ -6,6 +6,7 @@ posterior (`generators`). Times are in the generator's unit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,21 +19,33 @@ from dynplat_jumps.transition import transition_probabilities
 _ROUNDING = 1e-10
 
 
-def generators(posterior: Any) -> np.ndarray:
+def generators(posterior: Any, inputs: Mapping[str, float] | None = None) -> np.ndarray:
     """Generators of all draws of a fit, (draw, series or 1, [piece,] K, K).
 
     Args:
         posterior: A `Posterior` of a model of this family.
+        inputs: Values of the inputs that move the rates, by name; by default their means in the training data.
 
     Raises:
-        ArgumentError: The model has no generator.
+        ArgumentError: The model has no generator, or an input has no value, or does not move its rates.
     """
     sites = posterior.sites(np.asarray)
     process = posterior.model.process(sites, posterior.context)
     generator = getattr(process, "generator", None)
     if generator is None:
         raise ArgumentError(f"{posterior.model.entry.id} has no generator; expected a model of the family `jumps`.")
-    return np.asarray(generator if process.breaks else generator[..., 0, :, :])
+    generator = np.asarray(generator)
+    names = getattr(posterior.model, "inputs", ())
+    if inputs is not None:
+        values = np.array([inputs.get(name, np.nan) for name in names], dtype=np.float64)
+        if set(inputs) != set(names) or not np.isfinite(values).all():
+            expected = f"give a finite number for {', '.join(map(repr, names))}" if names else "be left out"
+            raise ArgumentError(f"`inputs` must {expected}; got {dict(inputs)}.")
+        if names:
+            generator = np.asarray(process.drive.move(generator, (values - process.drive.centre)[None]))[
+                ..., 0, :, :, :
+            ]
+    return generator if process.breaks else generator[..., 0, :, :]
 
 
 def stationary(generator: Any) -> np.ndarray:

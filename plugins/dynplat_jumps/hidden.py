@@ -56,6 +56,8 @@ class Hidden(AbstractModel):
         first_state: For `misclassification`: label of the first state.
         first_known: For `misclassification`: whether the label of a series' first row is right in any case.
         covariates: Names of static covariates that act on the log of every rate, in their distance from the mean.
+        inputs: Names of the data's inputs that do so too: covariates that change with time, each held from a row until
+            the next.
     """
 
     entry = entries.HIDDEN
@@ -67,6 +69,7 @@ class Hidden(AbstractModel):
     first_state: int | None = None
     first_known: bool = False
     covariates: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
@@ -79,16 +82,16 @@ class Hidden(AbstractModel):
             raise ArgumentError(
                 "`first_known` speaks of labels of states: it goes with `emission='misclassification'`."
             )
-        if self.structure == "reversible" and self.covariates:
-            raise ArgumentError("covariates on single rates break detailed balance: choose another `structure`.")
+        parts.check_effects(self.structure, self.initial, self.covariates, self.inputs)
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the model can do: the types of value are those of its emission."""
+        """What the model can do: values are those of its emission, and inputs are read where an option names them."""
         return replace(
             self.entry.capabilities,
             values=EMISSIONS[self.emission],
             multichannel=self.emission != "misclassification",
+            inputs=bool(self.inputs),
         )
 
     def prepare(self, data: Trajectories) -> Context:
@@ -119,6 +122,7 @@ class Hidden(AbstractModel):
             rate=1.0 / tau / links,
             **constants,
             **parts.covariate_constants(data, self.covariates),
+            **parts.input_constants(data, self.inputs),
         )
 
     def structure_of(self, context: Context) -> RateStructure:
@@ -130,7 +134,7 @@ class Hidden(AbstractModel):
         """Emit the rates, the law of the first state, and what the emission needs."""
         structure = self.structure_of(context)
         K, C = structure.num_states, len(context.channels)
-        parts.rates_prior(pp, structure, float(context["rate"]), covariates=self.covariates)
+        parts.rates_prior(pp, structure, context, covariates=self.covariates, inputs=self.inputs)
         parts.initial_prior(pp, self.initial, K)
         if self.emission in ("gaussian", "student-t"):
             # Spread over the data in order, so that states have names.
@@ -158,7 +162,7 @@ class Hidden(AbstractModel):
     def coords(self, context: Context) -> dict[str, list[str]]:
         """Labels of links, states and errors (state-label), of codes, and of covariates."""
         first = int(context["first_state"])
-        found = parts.coords_of(self.structure_of(context), first, covariates=self.covariates)
+        found = parts.coords_of(self.structure_of(context), first, covariates=self.covariates, inputs=self.inputs)
         if self.emission == "misclassification":
             found["error"] = [f"{state + first}-{label + first}" for state, label in np.asarray(context["errors"])]
         if self.emission == "categorical":
@@ -173,6 +177,7 @@ class Hidden(AbstractModel):
             generator,
             parts.log_initial_of(sites, context, self.initial, generator),
             self._emission(sites, context),
+            drive=parts.drive_of(sites, context, structure, self.inputs),
             stationary=self.initial == "stationary",
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from dynplat.arrays import Array, Observations, array_namespace, asarray_like
 from dynplat.errors import ArgumentError, DataError
 from dynplat.model import AbstractLanguage, AbstractModel, Context, Sites, summarise
+from dynplat.records import Capabilities
 from dynplat_jumps import entries, parts
 from dynplat_jumps.emission import CountEmission, StateEmission
 from dynplat_jumps.process import MarkovJump
@@ -34,6 +35,8 @@ class AbstractChain(AbstractModel):
             probability is a constant of the likelihood, and where all start alike it is one), `free` (a parameter),
             `uniform`, `first` (all mass on the first state) or `stationary`.
         covariates: Names of static covariates that act on the log of every rate, in their distance from the mean.
+        inputs: Names of the data's inputs that do so too: covariates that change with time, each held from a row until
+            the next.
         breaks: Times at which all rates change.
         sets: Labels that say no more than a set of states, such as `99=1,2,3`.
         rate_shape: Shape of Gamma priors of the rates, with the mean of the default's median; None for the default,
@@ -49,6 +52,7 @@ class AbstractChain(AbstractModel):
     first_state: int | None = None
     initial: str = "empirical"
     covariates: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
     breaks: tuple[float, ...] = ()
     sets: tuple[str, ...] = ()
     rate_shape: float | None = None
@@ -66,8 +70,7 @@ class AbstractChain(AbstractModel):
             raise ArgumentError(
                 "rates that change at `breaks` have no stationary law: choose another start, structure."
             )
-        if self.structure == "reversible" and self.covariates:
-            raise ArgumentError("covariates on single rates break detailed balance: choose another `structure`.")
+        parts.check_effects(self.structure, self.initial, self.covariates, self.inputs)
         self._sets(0)
         if self.rate_shape is not None and not (np.isfinite(self.rate_shape) and self.rate_shape > 0):
             raise ArgumentError(f"`rate_shape` must be positive; got {self.rate_shape}.")
@@ -77,15 +80,21 @@ class AbstractChain(AbstractModel):
         if self.solver not in (None, "em", "rao-teh"):
             raise ArgumentError(f"`solver` must be None, 'em' or 'rao-teh'; got {self.solver!r}.")
         if self.solver is not None:
-            tied = self.structure == "reversible" or self.covariates or self.initial in ("free", "stationary")
+            effects = self.covariates or self.inputs
+            tied = self.structure == "reversible" or effects or self.initial in ("free", "stationary")
             if tied or (self.solver == "rao-teh" and self.breaks):
                 raise ArgumentError(
-                    f"`solver={self.solver!r}` takes free rates without covariates"
+                    f"`solver={self.solver!r}` takes free rates without covariates, inputs"
                     f"{' or breaks' if self.solver == 'rao-teh' else ''}, and an `initial` out of 'empirical', "
                     "'uniform', 'first'; use 'mle' or 'nuts' for the others."
                 )
             if self.solver == "rao-teh" and self.rate_shape is None:
                 raise ArgumentError("`solver='rao-teh'` needs conjugate priors: give `rate_shape`, such as 1.")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do: it reads inputs where an option names them."""
+        return replace(self.entry.capabilities, inputs=bool(self.inputs))
 
     def _sets(self, first: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
         found = []
@@ -111,6 +120,7 @@ class AbstractChain(AbstractModel):
             initial=visits.frequencies(),
             rate=visits.rate(structure),
             **parts.covariate_constants(data, self.covariates),
+            **parts.input_constants(data, self.inputs),
         )
 
     def _structure(self, visits: parts.Visits) -> RateStructure:
@@ -127,22 +137,35 @@ class AbstractChain(AbstractModel):
         return RateStructure(int(context["num_states"]), links, self.structure == "reversible")
 
     def prior(self, pp: AbstractLanguage, context: Context) -> None:
-        """Emit `rate` (or `exchange` and `law`), `effect` of covariates, and `initial` where it is free."""
+        """Emit `rate` (or `exchange` and `law`), effects of covariates and inputs, and `initial` where it is free."""
         structure = self.structure_of(context)
         pieces = len(self.breaks) + 1
         parts.rates_prior(
-            pp, structure, float(context["rate"]), pieces=pieces, covariates=self.covariates, shape=self.rate_shape
+            pp,
+            structure,
+            context,
+            pieces=pieces,
+            covariates=self.covariates,
+            inputs=self.inputs,
+            shape=self.rate_shape,
         )
         parts.initial_prior(pp, self.initial, structure.num_states)
 
     def coords(self, context: Context) -> dict[str, list[str]]:
         """Labels of links and states in those of the data, of pieces of time, and of covariates."""
         return parts.coords_of(
-            self.structure_of(context), int(context["first_state"]), breaks=self.breaks, covariates=self.covariates
+            self.structure_of(context),
+            int(context["first_state"]),
+            breaks=self.breaks,
+            covariates=self.covariates,
+            inputs=self.inputs,
         )
 
     def generator(self, sites: Sites, context: Context) -> Array:
-        """Generator (..., series or 1, [piece,] K, K) at values of the sites, (..., series or 1, core)."""
+        """Generator (..., series or 1, [piece,] K, K) at values of the sites, (..., series or 1, core).
+
+        Inputs stand at their means.
+        """
         structure = self.structure_of(context)
         pieces = len(self.breaks) + 1
         return parts.generator_of(sites, context, structure, pieces=pieces, covariates=self.covariates)
@@ -193,6 +216,7 @@ class AbstractChain(AbstractModel):
             parts.log_initial_of(sites or {}, context, self.initial, generator),
             StateEmission.of_states(int(context["num_states"]), generator, first=first, sets=self._sets(first)),
             breaks=self.breaks,
+            drive=parts.drive_of(sites or {}, context, self.structure_of(context), self.inputs),
             stationary=self.initial == "stationary",
         )
 

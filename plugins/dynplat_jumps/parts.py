@@ -13,13 +13,14 @@ from dynplat.arrays import Array, array_namespace, asarray_like
 from dynplat.errors import ArgumentError, DataError
 from dynplat.marks import ENTERED, MEANINGS, MOVED, OBSERVED, STAYED
 from dynplat.model import AbstractLanguage, Context, Sites
+from dynplat_jumps.drive import Drive
 from dynplat_jumps.structures import RateStructure
 
 if TYPE_CHECKING:
     from dynplat.data import Trajectories
 
 INITIAL = ("empirical", "free", "uniform", "first", "stationary")
-#: Spread of the log of a rate, and of its change with a covariate's standard deviation.
+#: Spread of the log of a rate, and of its change with a standard deviation of a covariate or an input.
 RATE_SPREAD, EFFECT_SPREAD = 1.5, 1.0
 
 
@@ -147,20 +148,60 @@ class Visits:
 
 
 def covariate_constants(data: Trajectories, names: tuple[str, ...]) -> dict[str, Any]:
-    """Means of the static covariates that an option names.
+    """Means of the static covariates that an option names, over series, and the spreads of their effects.
 
     Raises:
         DataError: A covariate is not there, or not a finite number.
     """
-    means = []
+    means, spreads = [], []
     for name in names:
         if name not in data.static:
             raise DataError(
                 f"`covariates` names {name!r}, and the data have {sorted(data.static) or 'no static covariates'}.",
                 hint="Give it to `Trajectories.from_arrays(static=...)`, or leave it out.",
             )
-        means.append(float(_numbers(name, data.static[name]).mean()) if data.num_series else 0.0)
-    return {"covariate_means": np.array(means)} if names else {}
+        numbers = _numbers(name, data.static[name])
+        means.append(float(numbers.mean()) if data.num_series else 0.0)
+        spreads.append(_effect_spread(numbers))
+    return {"covariate_means": np.array(means), "effect_spread": np.array(spreads)} if names else {}
+
+
+def input_constants(data: Trajectories, names: tuple[str, ...]) -> dict[str, Any]:
+    """Means of the inputs that an option names, over the rows of all series, and the spreads of their effects.
+
+    Raises:
+        DataError: An input is not there.
+    """
+    if not names:
+        return {}
+    lacking = [name for name in names if name not in data.input_names]
+    if lacking:
+        raise DataError(
+            f"`inputs` names {lacking[0]!r}, and the data have {list(data.input_names) or 'no inputs'}.",
+            hint="Give it to `Trajectories.from_arrays(inputs=..., input_names=...)`, or leave it out.",
+        )
+    rows = np.arange(data.times.shape[1]) < np.asarray(data.lengths)[:, None]
+    columns = [np.asarray(data.inputs)[..., data.input_names.index(name)][rows] for name in names]
+    means = np.array([float(column.mean()) if column.size else 0.0 for column in columns])
+    return {"input_means": means, "input_effect_spread": np.array([_effect_spread(column) for column in columns])}
+
+
+def _effect_spread(numbers: np.ndarray) -> float:
+    """Spread of an effect per unit: that of a standard deviation of what acts."""
+    deviation = float(numbers.std()) if numbers.size else 0.0
+    return EFFECT_SPREAD / deviation if deviation > 0 else EFFECT_SPREAD
+
+
+def check_effects(structure: str, initial: str, covariates: tuple[str, ...], inputs: tuple[str, ...]) -> None:
+    """Refuse covariates and inputs of chains in which they mean nothing, and names that stand twice."""
+    if structure == "reversible" and (covariates or inputs):
+        which = "covariates" if covariates else "inputs"
+        raise ArgumentError(f"{which} on single rates break detailed balance: choose another `structure`.")
+    if initial == "stationary" and inputs:
+        raise ArgumentError("rates that `inputs` move have no stationary law: choose another `initial`.")
+    for name, values in (("covariates", covariates), ("inputs", inputs)):
+        if len(set(values)) < len(values):
+            raise ArgumentError(f"`{name}` must be different names; got {values}.")
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:
@@ -176,16 +217,18 @@ def _numbers(name: str, values: Any) -> np.ndarray:
 def rates_prior(
     pp: AbstractLanguage,
     structure: RateStructure,
-    rate: float,
+    context: Context,
     *,
     pieces: int = 1,
     covariates: tuple[str, ...] = (),
+    inputs: tuple[str, ...] = (),
     shape: float | None = None,
 ) -> None:
-    """Emit `rate`, or `exchange` and `law`; and `effect` where there are covariates.
+    """Emit `rate`, or `exchange` and `law`; `effect` where there are covariates, `input_effect` where inputs.
 
-    Rates are log-normal around `rate`, or Gamma with mean `rate` and a `shape`.
+    Rates are log-normal around the context's `rate`, or Gamma with that mean and a `shape`.
     """
+    rate = float(context["rate"])
     if structure.reversible:
         count = len(structure.pairs)
         median = np.full(count, log(rate * structure.num_states))
@@ -199,10 +242,15 @@ def rates_prior(
             law = pp.dist.Gamma(np.full(size, shape), np.full(size, shape / rate))
         law = law.to_event(len(size))
         pp.sample("rate", law, dims=("piece", "link") if pieces > 1 else ("link",))
-    if covariates:
-        size = (len(covariates), len(structure.links))
-        law = pp.dist.Normal(np.zeros(size), np.full(size, EFFECT_SPREAD)).to_event(2)
-        pp.sample("effect", law, dims=("covariate", "link"))
+    for name, dim, spread, names in (
+        ("effect", "covariate", "effect_spread", covariates),
+        ("input_effect", "moving_covariate", "input_effect_spread", inputs),
+    ):
+        if names:
+            size = (len(names), len(structure.links))
+            sd = np.broadcast_to(context[spread][:, None], size).copy()
+            law = pp.dist.Normal(np.zeros(size), sd).to_event(2)
+            pp.sample(name, law, dims=(dim, "link"))
 
 
 def generator_of(
@@ -224,10 +272,28 @@ def generator_of(
     return structure.generator(rates)
 
 
+def drive_of(sites: Sites, context: Context, structure: RateStructure, inputs: tuple[str, ...]) -> Drive | None:
+    """How the inputs that an option names move the rates."""
+    if not inputs:
+        return None
+    effect = sites["input_effect"]
+    basis = np.zeros((len(structure.links), structure.num_states, structure.num_states))
+    for index, link in enumerate(structure.links):
+        basis[(index, *link)] = 1.0
+    flat = effect @ asarray_like(basis.reshape(len(structure.links), -1), effect)
+    effect = array_namespace(effect).reshape(flat, (*flat.shape[:-1], structure.num_states, structure.num_states))
+    return Drive(effect, tuple(context.inputs.index(name) for name in inputs), np.asarray(context["input_means"]))
+
+
 def coords_of(
-    structure: RateStructure, first: int, *, breaks: tuple[float, ...] = (), covariates: tuple[str, ...] = ()
+    structure: RateStructure,
+    first: int,
+    *,
+    breaks: tuple[float, ...] = (),
+    covariates: tuple[str, ...] = (),
+    inputs: tuple[str, ...] = (),
 ) -> dict[str, list[str]]:
-    """Labels of states, links, pairs of states, pieces of time and covariates."""
+    """Labels of states, links, pairs of states, pieces of time, covariates and inputs."""
     edges = [np.format_float_positional(time, trim="-") for time in breaks]
     inner = [f"{low} to {high}" for low, high in pairwise(edges)]
     return {
@@ -236,6 +302,7 @@ def coords_of(
         "pair": [f"{one + first}-{other + first}" for one, other in structure.pairs],
         "piece": [f"until {edges[0]}", *inner, f"from {edges[-1]}"] if edges else [],
         "covariate": list(covariates),
+        "moving_covariate": list(inputs),
     }
 
 

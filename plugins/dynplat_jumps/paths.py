@@ -167,7 +167,7 @@ def draw_paths(process: MarkovJump, observations: Observations, num_draws: int, 
     """
     if process.breaks:
         raise ArgumentError("paths of generators with `breaks` are not drawn: ask for states at many times instead.")
-    chain = process.chain(observations.times, kinds_of(observations))
+    chain = process.chain(observations.times, observations.inputs, kinds=kinds_of(observations))
     states = np.asarray(chain.draw_states(observations, num_draws, random_source(seed, process.like)))
     times = np.asarray(observations.times, dtype=np.float64)
     kinds = kinds_of(observations)

@@ -16,7 +16,8 @@ known (`dynplat.marks`), and decides what leads into the row:
 Factors of rows that were entered or moved to are densities per unit of time. On any set of times the process is a
 hidden Markov chain: on the observed rows for a likelihood, on the union of observed and query times for a question.
 
-A generator may be constant by pieces, between `breaks` of time; a jump at a break belongs to the piece before it.
+A generator may be constant by pieces, between `breaks` of time; a jump at a break belongs to the piece before it. Known
+inputs, held from a row until the next, may move the rates (`dynplat_jumps.drive`).
 
 Sources: Kalbfleisch and Lawless (1985), doi:10.1080/01621459.1985.10478195; Jackson (2011), doi:10.18637/jss.v038.i08.
 """
@@ -34,8 +35,9 @@ from dynplat.arrays import Array, Observations, Random, array_namespace, asarray
 from dynplat.errors import ArgumentError, NoDensityError
 from dynplat.process import AbstractConditional, AbstractEmission, AbstractProcess, Draw, HiddenMarkov
 from dynplat.process.gaps import gaps_between, spread_rows
-from dynplat.process.grid import check_order, check_start, merge_times, rows_of, with_a_row
+from dynplat.process.grid import Grid, check_order, check_start, inputs_of, merge_times, rows_of, with_a_row
 from dynplat.process.hidden_markov_conditional import HiddenMarkovPredictive
+from dynplat_jumps.drive import Drive
 from dynplat_jumps.kinds import Kinds, between, kinds_of
 from dynplat_jumps.transition import log_transition_probabilities, logarithm, transition_probabilities
 
@@ -57,6 +59,7 @@ class MarkovJump(AbstractProcess):
         log_initial: Log-probabilities of the state at the first row, (..., series or 1, K).
         emission: What the states show.
         breaks: Times at which the generator changes, increasing, one less than there are pieces.
+        drive: How known inputs move the rates, or None where none do.
         stationary: Whether `log_initial` is the stationary law of the generator.
         driver: How time is scanned (see `dynplat.process.HiddenMarkov`).
 
@@ -71,10 +74,13 @@ class MarkovJump(AbstractProcess):
         emission: AbstractEmission,
         *,
         breaks: tuple[float, ...] = (),
+        drive: Drive | None = None,
         stationary: bool = False,
         driver: str = "auto",
     ) -> None:
-        generator, self.log_initial, _ = common_type(generator, log_initial, emission.like)
+        effect = None if drive is None else drive.effect
+        generator, self.log_initial, _, effect = common_type(generator, log_initial, emission.like, effect)
+        self.drive = None if drive is None else drive._replace(effect=effect)
         self.breaks = tuple(float(b) for b in breaks)
         if list(self.breaks) != sorted(set(self.breaks)):
             raise ArgumentError(f"`breaks` must increase; got {breaks}.")
@@ -87,8 +93,15 @@ class MarkovJump(AbstractProcess):
                 f"`generator` must have shape (..., series or 1, {pieces}K, K) with K = {K}, as `log_initial`; got "
                 f"{shape if self.breaks else (*shape[:-3], *shape[-2:])}."
             )
-        if stationary and self.breaks:
-            raise ArgumentError("a generator with `breaks` has no stationary law: leave `stationary` out.")
+        if drive is not None and tuple(effect.shape[-3:]) != (len(drive.columns), K, K):
+            raise ArgumentError(
+                f"`effect` of `drive` must have shape (..., series or 1, {len(drive.columns)}, {K}, {K}), one matrix "
+                f"for each input; got {tuple(effect.shape)}."
+            )
+        if stationary and (self.breaks or drive is not None):
+            raise ArgumentError(
+                "a generator with `breaks`, or one that inputs move, has no stationary law: leave `stationary` out."
+            )
         _check_generator(generator)
         #: Rates, (..., series or 1, piece, K, K).
         self.generator = generator
@@ -114,28 +127,27 @@ class MarkovJump(AbstractProcess):
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """Leading shape of all parameters, (..., series or 1)."""
-        return tuple(
-            np.broadcast_shapes(
-                tuple(self.generator.shape[:-3]), tuple(self.log_initial.shape[:-1]), self.emission.batch_shape
-            )
-        )
+        shapes = [tuple(self.generator.shape[:-3]), tuple(self.log_initial.shape[:-1]), self.emission.batch_shape]
+        shapes += [] if self.drive is None else [tuple(self.drive.effect.shape[:-3])]
+        return tuple(np.broadcast_shapes(*shapes))
 
-    def chain(self, times: Array, kinds: Kinds | None = None) -> HiddenMarkov:
+    def chain(self, times: Array, inputs: Array | None = None, *, kinds: Kinds | None = None) -> HiddenMarkov:
         """Return the chain that this process is at `times`, (..., series, time).
 
         Args:
             times: Non-decreasing times; beside torch or JAX parameters they may be NumPy constants.
+            inputs: Inputs at the times, (..., series, time, input), needed where inputs move the rates.
             kinds: What is known of the way into each row; by default nothing.
 
         Raises:
-            ArgumentError: Times decrease.
+            ArgumentError: Times decrease, or inputs are missing.
         """
-        return self._chain(times, kinds, self.log_initial)
+        return self._chain(times, inputs, kinds, self.log_initial)
 
-    def _chain(self, times: Array, kinds: Kinds | None, log_initial: Array) -> HiddenMarkov:
+    def _chain(self, times: Array, inputs: Array | None, kinds: Kinds | None, log_initial: Array) -> HiddenMarkov:
         gaps = gaps_between(times)
         check_order(times, gaps)
-        log_transition = self._log_transition(times, gaps, kinds)
+        log_transition = self._log_transition(times, gaps, inputs, kinds)
         return HiddenMarkov(
             log_initial,
             log_transition,
@@ -148,30 +160,33 @@ class MarkovJump(AbstractProcess):
         r"""Terms :math:`\log p(y_t \mid y_{<t})`, (..., series, time); a row with nothing observed gives exactly 0.
 
         Raises:
-            ArgumentError: Times decrease, a mark or a value is unknown, or shapes do not fit.
+            ArgumentError: Times decrease, a mark or a value is unknown, inputs are missing, or shapes do not fit.
         """
-        chain = self.chain(observations.times, kinds_of(observations))
+        chain = self.chain(observations.times, observations.inputs, kinds=kinds_of(observations))
         return chain.log_prob_steps(observations)
 
     def sample(self, times: Array, *, random: Random, inputs: Array | None = None) -> Draw:
         """Draw trajectories at `times`, (..., series, time), one for each leading index of the parameters."""
-        return self.chain(times).sample(times, random=random, inputs=inputs)
+        return self.chain(times, inputs).sample(times, random=random)
 
     def condition(self, observations: Observations) -> MarkovJumpConditional:
         """Return the law given `observations`, to be asked about any times."""
         return MarkovJumpConditional(self, observations)
 
-    def _log_transition(self, times: Array, gaps: Array, kinds: Kinds | None) -> Array:
+    def _log_transition(self, times: Array, gaps: Array, inputs: Array | None, kinds: Kinds | None) -> Array:
         """Logarithms of what leads into each row, (..., series or 1, T or 1, K, K)."""
-        ways = self._ways(times, gaps, kinds)
+        ways = self._ways(times, gaps, inputs, kinds)
         shared = share(ways)
-        lead = np.broadcast_shapes(tuple(self.generator.shape[:-3]), ways.lead)
-        if shared is None or prod(self.generator.shape[:-3]) * shared[0].size > _WORTH * prod(lead) * ways.size:
+        own = tuple(self.generator.shape[:-3])
+        if self.drive is not None:
+            own = tuple(np.broadcast_shapes(own, tuple(self.drive.effect.shape[:-3])))
+        lead = np.broadcast_shapes(own, ways.lead)
+        if shared is None or prod(own) * shared[0].size > _WORTH * prod(lead) * ways.size:
             return self._log_factors(ways)
         table = self._log_factors(shared[0])
         return spread_rows(table, np.arange(shared[0].size), shared[1])
 
-    def _ways(self, times: Array, gaps: Array, kinds: Kinds | None) -> Ways:
+    def _ways(self, times: Array, gaps: Array, inputs: Array | None, kinds: Kinds | None) -> Ways:
         spans = _spans(times, gaps, self.breaks)
         some = kinds is not None and kinds.any
         return Ways(
@@ -179,25 +194,31 @@ class MarkovJump(AbstractProcess):
             kinds.quiet if some and kinds is not None else None,
             kinds.jump if some and kinds is not None else None,
             _piece_of(times, self.breaks) if some and self.breaks else None,
+            None if self.drive is None else self.drive.held(inputs),
         )
 
     def _log_factors(self, ways: Ways) -> Array:
-        spans, quiet, jump, piece = ways
+        spans, quiet, jump, piece, held = ways
+        # Generators of the rows, (..., series or 1, T or 1, piece, K, K).
+        Q = self.generator[..., None, :, :, :] if self.drive is None else self.drive.move(self.generator, held)
         if quiet is None or jump is None:
-            return self._log_free(spans)
+            return _log_free(Q, spans, self.driver)
         like = self.like
         xp = array_namespace(like)
-        rates = self.generator * asarray_like(1.0 - np.eye(self.num_states), like)
-        rates = rates[..., 0, None, :, :] if piece is None else take_rows(rates, asarray_like(piece, like), num_core=2)
+        rates = Q * asarray_like(1.0 - np.eye(self.num_states), like)
+        if piece is None:
+            rates = rates[..., 0, :, :]
+        else:
+            rates = take_rows(rates, asarray_like(piece, like)[..., None], num_core=2)[..., 0, :, :]
         found = None
         # Where nothing happened on the way only the rate of leaving counts, and there in logarithms: a long stay has a
         # probability that no float64 holds.
-        stay = self._log_stay(spans) if quiet.any() else None
+        stay = _log_stay(Q, spans) if quiet.any() else None
         spans = [_where_free(span, quiet) for span in spans] if quiet.any() else spans
-        free = self._free(spans) if (~quiet & jump).any() else None
+        free = _free(Q, spans, self.driver) if (~quiet & jump).any() else None
         log_free = None
         if (~quiet & ~jump).any():
-            log_free = self._log_free(spans) if free is None else logarithm(free)
+            log_free = _log_free(Q, spans, self.driver) if free is None else logarithm(free)
         diagonal = asarray_like(np.where(np.eye(self.num_states, dtype=bool), 0.0, -np.inf), like)
         for is_quiet, is_jump in ((False, False), (False, True), (True, False), (True, True)):
             where = (quiet == is_quiet) & (jump == is_jump)
@@ -212,34 +233,41 @@ class MarkovJump(AbstractProcess):
         assert found is not None
         return found
 
-    def _log_free(self, spans: list[Array]) -> Array:
-        """Logarithms of transition probabilities over spans of the pieces."""
-        if len(spans) > 1:
-            return logarithm(self._free(spans))
-        gaps = asarray_like(spans[0], self.like)
-        return log_transition_probabilities(self.generator[..., 0, :, :], gaps, driver=_kernel_driver(self.driver))
 
-    def _free(self, spans: list[Array]) -> Array:
-        """Transition probabilities over spans of the pieces, (..., series or 1, T, K, K)."""
-        product = None
-        for piece, span in enumerate(spans):
-            known = concrete(span)
-            if known is not None and not known.any() and (product is not None or piece + 1 < len(spans)):
-                continue
-            gaps = asarray_like(span, self.like)
-            factor = transition_probabilities(
-                self.generator[..., piece, :, :], gaps, driver=_kernel_driver(self.driver)
-            )
-            product = factor if product is None else product @ factor
-        return product
+def _log_free(Q: Array, spans: list[Array], driver: str) -> Array:
+    """Logarithms of transition probabilities over spans of the pieces, (..., series or 1, T, K, K)."""
+    if len(spans) > 1:
+        return logarithm(_free(Q, spans, driver))
+    return _over_gaps(log_transition_probabilities, Q, 0, spans[0], driver)
 
-    def _log_stay(self, spans: list[Array]) -> Array:
-        """Log-probability of staying over spans of the pieces in each state, (..., series or 1, T, K)."""
-        exits = array_namespace(self.like).linalg.diagonal(self.generator)
-        total: Any = 0.0
-        for piece, span in enumerate(spans):
-            total = total + asarray_like(span, self.like)[..., None] * exits[..., piece, None, :]
-        return total
+
+def _free(Q: Array, spans: list[Array], driver: str) -> Array:
+    """Transition probabilities over spans of the pieces, (..., series or 1, T, K, K)."""
+    product = None
+    for piece, span in enumerate(spans):
+        known = concrete(span)
+        if known is not None and not known.any() and (product is not None or piece + 1 < len(spans)):
+            continue
+        factor = _over_gaps(transition_probabilities, Q, piece, span, driver)
+        product = factor if product is None else product @ factor
+    return product
+
+
+def _over_gaps(function: Any, Q: Array, piece: int, span: Array, driver: str) -> Array:
+    """A function of generators and gaps, with the generators of a piece (T or 1 of them) and its part of each gap."""
+    gaps, driver = asarray_like(span, Q), driver if driver in ("auto", "compiled") else "sequential"
+    if Q.shape[-4] == 1:
+        return function(Q[..., 0, piece, :, :], gaps, driver=driver)
+    return function(Q[..., piece, :, :], gaps[..., None], driver=driver)[..., 0, :, :]
+
+
+def _log_stay(Q: Array, spans: list[Array]) -> Array:
+    """Log-probability of staying over spans of the pieces in each state, (..., series or 1, T, K)."""
+    exits = array_namespace(Q).linalg.diagonal(Q)
+    total: Any = 0.0
+    for piece, span in enumerate(spans):
+        total = total + asarray_like(span, Q)[..., None] * exits[..., piece, :]
+    return total
 
 
 class Ways(NamedTuple):
@@ -250,17 +278,20 @@ class Ways(NamedTuple):
         quiet: Nothing happened since the row before, (..., time), or None where nothing is known of any row.
         jump: The row's state was entered at exactly its time, (..., time), or None.
         piece: Piece of the generator at the row's time, (..., time), or None where there is one.
+        held: Inputs before the row in their distance from the centre, (..., time, k), or None where none count.
     """
 
     spans: list[Array]
     quiet: np.ndarray | None
     jump: np.ndarray | None
     piece: Array | None
+    held: Array | None = None
 
     @property
     def lead(self) -> tuple[int, ...]:
         """Leading axes."""
         shapes = [tuple(array.shape[:-1]) for array in (*self.spans, self.quiet, self.jump) if array is not None]
+        shapes += [] if self.held is None else [tuple(self.held.shape[:-2])]
         return tuple(np.broadcast_shapes(*shapes))
 
     @property
@@ -271,7 +302,9 @@ class Ways(NamedTuple):
 
 def share(ways: Ways) -> tuple[Ways, np.ndarray] | None:
     """The different ways, and which of them leads into each row; None where they are only being traced."""
-    arrays = [concrete(array) for array in (*ways.spans, ways.quiet, ways.jump, ways.piece) if array is not None]
+    held = [] if ways.held is None else [ways.held[..., k] for k in range(int(ways.held.shape[-1]))]
+    known = (*ways.spans, *held, ways.quiet, ways.jump, ways.piece)
+    arrays = [concrete(array) for array in known if array is not None]
     if any(array is None for array in arrays):
         return None
     lead = ways.lead
@@ -282,11 +315,12 @@ def share(ways: Ways) -> tuple[Ways, np.ndarray] | None:
     unique, index = _unique_rows(np.ascontiguousarray(stacked).tobytes(), stacked.shape)
     columns = list(unique.T)
     spans = columns[: len(ways.spans)]
-    rest = columns[len(ways.spans) :]
+    inputs = columns[len(ways.spans) : len(ways.spans) + len(held)]
+    rest = columns[len(ways.spans) + len(held) :]
     quiet = rest.pop(0) > 0 if ways.quiet is not None else None
     jump = rest.pop(0) > 0 if ways.jump is not None else None
     piece = rest.pop(0).astype(np.int64) if ways.piece is not None else None
-    return Ways(spans, quiet, jump, piece), index
+    return Ways(spans, quiet, jump, piece, np.stack(inputs, axis=-1) if inputs else None), index
 
 
 @lru_cache(maxsize=8)  # an optimiser asks for the same rows again and again
@@ -329,13 +363,18 @@ class MarkovJumpConditional(AbstractConditional):
     def at(self, times: Array, *, inputs: Array | None = None) -> HiddenMarkovPredictive:
         """Return the joint law at `times`, (..., series or 1, query), non-decreasing along the query axis.
 
+        Args:
+            times: Query times: between, at, after and (for a stationary process) before the observed ones.
+            inputs: Inputs at the query times, (..., series, query, input), each held until the next observed or query
+                row; by default the input of the last observed row goes on. At an observed time that row's input stands.
+
         Raises:
             ArgumentError: Times decrease, or lie before the first row of a process that is not stationary; or inputs
-                are given.
+                are given to a process that reads none.
             NoDensityError: The observations are impossible.
         """
-        if inputs is not None:
-            raise ArgumentError("a Markov jump process reads no `inputs`; leave them out.")
+        if inputs is not None and self.process.drive is None:
+            raise ArgumentError("no inputs move the rates of this process: leave `inputs` out.")
         seen = with_a_row(self.observations, times)
         check_order(times, gaps_between(times))
         start = self.process.log_initial
@@ -347,19 +386,24 @@ class MarkovJumpConditional(AbstractConditional):
         kinds = kinds_of(seen)
         if kinds is not None:
             kinds = between(kinds, grid.observed)
-        chain = self.process._chain(grid.times, kinds, start)
+        chain = self.process._chain(grid.times, self._inputs(seen.inputs, inputs, grid), kinds, start)
         posterior = chain.posterior(Observations(grid.times, values, mask))
         rows = asarray_like(grid.rows.astype(np.int64), like) if isinstance(grid.rows, np.ndarray) else grid.rows
         try:
             return HiddenMarkovPredictive(posterior, rows)
         except NoDensityError:
             # Name the row of the observations and not that of the grid.
-            self.process.chain(seen.times, kinds_of(seen)).posterior(seen).laws  # noqa: B018
+            self.process.chain(seen.times, seen.inputs, kinds=kinds_of(seen)).posterior(seen).laws  # noqa: B018
             raise
 
-
-def _kernel_driver(driver: str) -> str:
-    return driver if driver in ("auto", "compiled") else "sequential"
+    def _inputs(self, known: Array | None, asked: Array | None, grid: Grid) -> Array | None:
+        """Inputs on the grid, NumPy where they are known numbers, so that equal ways are found."""
+        if self.process.drive is None or known is None:
+            return None
+        numbers, wanted = concrete(known), None if asked is None else concrete(asked)
+        if numbers is None or (asked is not None and wanted is None) or not isinstance(grid.times, np.ndarray):
+            return inputs_of(known, asked, grid, self.process.like)
+        return inputs_of(numbers, wanted, grid, numbers)
 
 
 def _spans(times: Array, gaps: Array, breaks: tuple[float, ...]) -> list[Array]:

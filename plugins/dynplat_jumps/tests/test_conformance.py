@@ -31,6 +31,8 @@ def test_conformance_of_misclassification(check):
     [
         ("panel", {"structure": "reversible", "initial": "stationary"}),
         ("panel", {"structure": "birth-death", "initial": "free", "num_states": 4}),
+        ("panel", {"inputs": ("push",)}),
+        ("hidden", {"inputs": ("push",), "num_states": 3}),
         ("panel", {"solver": "em"}),
         ("panel", {"solver": "rao-teh", "rate_shape": 1.5, "solver_draws": 20}),
         ("hidden", {"num_states": 3, "emission": "student-t"}),
