@@ -198,8 +198,7 @@ class KernelOperator:
         the residuals to bound anything; a spectrum in L2 may differ.
         """
         compression = self.adjoint_compression
-        values, columns = np.linalg.eig(compression.matrix)
-        return ordered(compression, values, columns)
+        return ordered(compression, *np.linalg.eig(compression.matrix))[0]
 
     def _held_out(self, pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         seen = {row.tobytes() for row in self.training.first + 0.0}

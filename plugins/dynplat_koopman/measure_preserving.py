@@ -74,6 +74,7 @@ class MeasurePreserving:
         matrix: (N, N), :math:`\psi c \mapsto \psi K c`, unitary in the weighted inner product.
         pairs: Eigenpairs, by residual (of the data's operator, not of the unitary one); |value| is 1 to rounding and
             the functions are orthonormal.
+        columns: (r, r), the eigenfunctions in the orthonormal basis, in the order of `pairs`: a unitary matrix.
         compression: What it was made from.
         change: :math:`\|Q - \tilde A\|_2`, how far the isometry is from the EDMD matrix: 0 if the span is invariant and
             the quadrature exact.
@@ -81,6 +82,7 @@ class MeasurePreserving:
 
     matrix: np.ndarray
     pairs: Eigenpairs
+    columns: np.ndarray
     compression: Compression
     change: float
 
@@ -91,8 +93,7 @@ class MeasurePreserving:
             coefficients: c, (N,).
             missed: Distance of the observable to the span, where c comes from `Compression.project`.
         """
-        columns = self.compression.observable(coefficients)
-        inner = (self.compression.coordinates @ self.pairs.vectors).conj().T @ columns
+        inner = self.columns.conj().T @ self.compression.observable(coefficients)
         angles = np.angle(self.pairs.values)
         order = np.argsort(angles, kind="stable")
         return PointMeasure(angles[order], np.abs(inner[order]) ** 2, self.pairs.residuals[order], float(missed) ** 2)
@@ -102,14 +103,13 @@ class MeasurePreserving:
 
         As `smoothed_spectral_measure`, with the resolvent of the unitary matrix in place of EDMD's.
         """
-        V = self.compression.coordinates @ self.pairs.vectors
-        columns = self.compression.observable(coefficients)
-        weights = V.conj().T @ columns
+        g = self.compression.observable(coefficients)
+        inner = self.columns.conj().T @ g
 
         def solve(z: np.ndarray) -> np.ndarray:
-            return V @ (weights[:, None] / (self.pairs.values[:, None] - z))
+            return self.columns @ (inner[:, None] / (self.pairs.values[:, None] - z))
 
-        return resolvent_measure(self.compression, columns, solve, angles, smoothing, order)
+        return resolvent_measure(self.compression, g, solve, angles, smoothing, order)
 
 
 def measure_preserving(source: Any) -> MeasurePreserving:
@@ -129,4 +129,5 @@ def measure_preserving(source: Any) -> MeasurePreserving:
     values = np.diagonal(triangle) / np.abs(np.diagonal(triangle))
     matrix = compression.basis @ unitary @ compression.coordinates
     change = float(np.linalg.norm(unitary - compression.matrix, 2))
-    return MeasurePreserving(matrix, ordered(compression, values, columns), compression, change)
+    pairs, columns = ordered(compression, values, columns)
+    return MeasurePreserving(matrix, pairs, columns, compression, change)

@@ -11,6 +11,8 @@ if :math:`\mathcal{K}` is normal (an invertible system and a measure that it pre
 :math:`O(M^{-1/2})`, and functions that were fitted to few points look better there than elsewhere: see
 `held_out_residuals`.
 
+All of it holds for generators too: the values of :math:`\mathcal{L}\psi` take the place of :math:`\Psi_y`.
+
 Colbrook and Townsend (2024), doi:10.1002/cpa.22125, algorithms 2 and 3. Colbrook, Ayton and Szőke (2023),
 doi:10.1017/jfm.2022.1052.
 """
@@ -91,16 +93,16 @@ def eigenpairs(source: Any) -> Eigenpairs:
     matrix = compression.matrix
     if isinstance(source, Operator):
         matrix = compression.coordinates @ source.matrix @ compression.basis
-    values, columns = np.linalg.eig(matrix)
-    return ordered(compression, values, columns)
+    return ordered(compression, *np.linalg.eig(matrix))[0]
 
 
-def ordered(compression: Compression, values: np.ndarray, columns: np.ndarray) -> Eigenpairs:
-    """Pairs of orthonormal coordinates (r, n) of norm 1, by residual."""
+def ordered(compression: Compression, values: np.ndarray, columns: np.ndarray) -> tuple[Eigenpairs, np.ndarray]:
+    """Pairs by residual, from orthonormal coordinates (r, n) of norm 1, and the coordinates in that order."""
     residuals = compression.orthonormal_residuals(values, columns)
     order = np.argsort(residuals, kind="stable")
-    vectors = compression.basis @ columns[:, order]
-    return Eigenpairs(values[order], residuals[order], vectors, compression.floors(values[order], vectors))
+    values, columns = values[order], columns[:, order]
+    vectors = compression.basis @ columns
+    return Eigenpairs(values, residuals[order], vectors, compression.floors(values, vectors)), columns
 
 
 def compression_of(source: Any) -> Compression:
@@ -178,6 +180,10 @@ class Pseudospectrum:
     def bounds(self) -> np.ndarray:
         """Residual plus what rounding can hide, (...)."""
         return self.residuals + self.floors
+
+    def functions(self, psi: Any) -> np.ndarray:
+        """Values (M, ...) of the minimising functions, given those of the dictionary (M, N)."""
+        return np.tensordot(np.asarray(psi), self.vectors, axes=1)
 
     def within(self, epsilon: float) -> np.ndarray:
         r"""Points (n,) of the :math:`\epsilon`-pseudospectrum: those whose bound is below epsilon.

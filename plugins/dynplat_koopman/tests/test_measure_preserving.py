@@ -81,8 +81,8 @@ def test_functions_stay_orthonormal_where_eigenvalues_coincide():
     psi_x, psi_y = legvander(x, 9) @ mix, legvander(-x, 9) @ mix
     compression = compress(psi_x, psi_y)
     fitted = measure_preserving(compression)
-    columns = compression.coordinates @ fitted.pairs.vectors
-    assert np.abs(columns.conj().T @ columns - np.eye(10)).max() < 1e-13
+    assert np.abs(fitted.columns.conj().T @ fitted.columns - np.eye(10)).max() < 1e-13
+    np.testing.assert_allclose(fitted.columns, compression.coordinates @ fitted.pairs.vectors, atol=1e-12)
     assert np.abs(np.abs(fitted.pairs.values) - 1.0).max() < 4e-15
     assert np.sort(np.real(fitted.pairs.values)).round(8).tolist() == [-1.0] * 5 + [1.0] * 5
     general = np.linalg.eig(compression.matrix)[1]
@@ -122,9 +122,11 @@ def test_duffing_s_isometry(duffing_values):
     compression = compress(*duffing_values)
     fitted = measure_preserving(compression)
     assert np.abs(np.abs(fitted.pairs.values) - 1.0).max() <= 4e-15
-    columns = compression.coordinates @ fitted.pairs.vectors
-    assert np.abs(columns.conj().T @ columns - np.eye(100)).max() < 1e-9
-    weights = np.abs(columns.conj().T @ compression.observable(np.eye(100)[0])) ** 2
+    columns = fitted.columns
+    assert np.abs(columns.conj().T @ columns - np.eye(100)).max() < 1e-13
+    inner = np.sqrt(np.full(15_000, 1 / 15_000))[:, None] * duffing_values[0] @ fitted.pairs.vectors
+    np.testing.assert_allclose(inner.conj().T @ inner, np.eye(100), atol=1e-8)
+    weights = np.abs(inner.conj().T @ duffing_values[0][:, 0]) ** 2 / 15_000
     measure = fitted.spectral_measure(np.eye(100)[0])
     assert measure.total == pytest.approx(np.mean(duffing_values[0][:, 0] ** 2), rel=1e-10)
     np.testing.assert_allclose(np.sort(measure.masses), np.sort(weights), atol=1e-12)

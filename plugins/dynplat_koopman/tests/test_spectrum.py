@@ -60,6 +60,7 @@ def test_pseudospectrum_equals_dense_singular_values(is_complex):
         assert found.vectors.shape == (6, 5, 4)
         attained = held_out_residuals(psi_x, psi_y, grid.ravel(), found.vectors.reshape(6, -1), w)
         np.testing.assert_allclose(attained, found.residuals.ravel(), rtol=1e-7)
+        np.testing.assert_allclose(found.functions(psi_x)[:, 2, 1], psi_x @ found.vectors[:, 2, 1])
         inside = found.within(1.0)
         assert set(inside) == set(grid[np.array(expected) + found.floors < 1.0])
 
