@@ -27,7 +27,7 @@ from scipy.spatial.distance import cdist
 from dynplat.errors import ArgumentError, DataError
 from dynplat_koopman.compression import Compression, compress, compress_moments
 from dynplat_koopman.pairs import Pairs
-from dynplat_koopman.spectrum import Eigenpairs, held_out_residuals, ordered
+from dynplat_koopman.spectrum import Eigenpairs, ordered
 
 #: Values (M, P) of a kernel between states (M, d) and (P, d).
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -153,7 +153,7 @@ class KernelOperator:
         return len(self.matrix)
 
     def eigenpairs(self, held_out: Pairs) -> Eigenpairs:
-        """Eigenpairs of kernel EDMD with their residuals on pairs that it has not seen.
+        """Eigenpairs of kernel EDMD with their residuals, and standard errors, on pairs that it has not seen.
 
         Nothing was fitted to those pairs: up to the size of the sample the residuals are those of the functions.
 
@@ -163,14 +163,11 @@ class KernelOperator:
         Raises:
             DataError: There are fewer.
         """
-        psi_x, psi_y, weights = self._held_out(held_out)
+        psi = self._held_out(held_out)
         values, vectors = np.linalg.eig(self.matrix)
-        vectors = vectors / np.sqrt(weights @ np.abs(psi_x @ vectors) ** 2 / weights.sum())
-        found = held_out_residuals(psi_x, psi_y, values, vectors, weights)
         # The kernel's values are rounded, and the functions are combinations of them that may cancel.
         floors = _EPS * np.linalg.norm(self.functions.coefficients @ vectors, 1, axis=0) * (1.0 + np.abs(values))
-        order = np.argsort(found, kind="stable")
-        return Eigenpairs(values[order], found[order], vectors[:, order], floors[order])
+        return Eigenpairs(values, np.full(len(values), np.inf), vectors, floors).held_out(*psi)
 
     def residual_compression(self, held_out: Pairs, *, tolerance: float | None = None) -> Compression:
         """Kernel ResDMD: the operator on these functions, with held-out pairs as the quadrature.
@@ -185,8 +182,7 @@ class KernelOperator:
         Raises:
             DataError: There are too few pairs, or functions depend on each other on them.
         """
-        psi_x, psi_y, weights = self._held_out(held_out)
-        return compress(psi_x, psi_y, weights, tolerance=tolerance)
+        return compress(*self._held_out(held_out), tolerance=tolerance)
 
     def adjoint(self) -> Eigenpairs:
         r"""Eigenpairs of the adjoint operator in the kernel's space, with residuals that are exact for any data.
@@ -201,6 +197,12 @@ class KernelOperator:
         return ordered(compression, *np.linalg.eig(compression.matrix))[0]
 
     def _held_out(self, pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        _check_pairs(pairs)
+        if pairs.num_variables != self.training.num_variables:
+            raise ArgumentError(
+                f"`held_out` has states of {pairs.num_variables} variables; the training pairs have "
+                f"{self.training.num_variables}."
+            )
         seen = {row.tobytes() for row in self.training.first + 0.0}
         unseen = sum(row.tobytes() not in seen for row in pairs.first + 0.0)
         if unseen <= self.rank:
@@ -235,6 +237,7 @@ def fit_kernel_edmd(
     Raises:
         ArgumentError: An argument is out of range, or the kernel is not symmetric or not positive.
     """
+    _check_pairs(pairs)
     M = len(pairs)
     if rank is not None and not 1 <= rank <= M:
         raise ArgumentError(f"`rank` must be between 1 and the number of pairs, {M}; got {rank}.")
@@ -270,6 +273,14 @@ class _Galerkin:
     gram: np.ndarray
     cross: np.ndarray
     target: np.ndarray
+
+
+def _check_pairs(pairs: Pairs) -> None:
+    if pairs.inputs is not None:
+        raise ArgumentError(
+            "the pairs have inputs, whose effect a kernel of states cannot take off. Use `fit_edmd`, or make the "
+            "inputs a part of the states."
+        )
 
 
 def _evaluate(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -43,20 +43,22 @@ class Eigenpairs:
         residuals: (n,), :math:`\|\mathcal{K} g - \lambda g\| / \|g\|`.
         vectors: (N, n), coefficients of the functions :math:`g_j = \psi v_j`, scaled to norm 1.
         floors: (n,), what rounding alone can make or hide of each residual; estimates.
+        errors: (n,), standard errors of the residuals, where they are those of independent held-out pairs; else None.
     """
 
     values: np.ndarray
     residuals: np.ndarray
     vectors: np.ndarray
     floors: np.ndarray
+    errors: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     @property
     def bounds(self) -> np.ndarray:
-        """Residual plus what rounding can hide, (n,)."""
-        return self.residuals + self.floors
+        """Residual plus what rounding can hide, and two standard errors where they are known, (n,)."""
+        return self.residuals + self.floors + (0.0 if self.errors is None else 2.0 * self.errors)
 
     def accepted(self, tolerance: float) -> Eigenpairs:
         """Those whose bound is below the tolerance; there may be none.
@@ -75,7 +77,31 @@ class Eigenpairs:
             residuals=self.residuals[chosen],
             vectors=self.vectors[:, chosen],
             floors=self.floors[chosen],
+            errors=None if self.errors is None else self.errors[chosen],
         )
+
+    def held_out(self, psi_x: Any, psi_y: Any, weights: Any = None) -> Eigenpairs:
+        """The same pairs with their residuals on data that did not build them, in the order of those.
+
+        Functions are scaled to norm 1 there. Standard errors are those of independent pairs: along a trajectory they
+        come out too small.
+
+        Args:
+            psi_x: (M, N), the functions at the first states of the held-out pairs.
+            psi_y: (M, N), the functions at their second states.
+            weights: (M,), relative weights; equal if None.
+        """
+        miss, size, w = _held_out(psi_x, psi_y, self.values, self.vectors, weights)
+        norms = np.sqrt(w @ size)
+        squares = w @ miss / norms**2
+        found = np.sqrt(squares)
+        spread = np.sqrt(w**2 @ (miss - squares * size) ** 2) / norms**2
+        # Where a residual cannot be told from 0, its error is the root of its square's.
+        scale = np.maximum(found, np.sqrt(spread))
+        errors = np.divide(spread, 2.0 * scale, out=np.zeros_like(scale), where=scale > 0)
+        order = np.argsort(found, kind="stable")
+        vectors, floors = (self.vectors / norms)[:, order], (self.floors / norms)[order]
+        return Eigenpairs(self.values[order], found[order], vectors, floors, errors[order])
 
     def functions(self, psi: Any) -> np.ndarray:
         """Values (..., n) of the eigenfunctions, given those of the dictionary (..., N)."""
@@ -148,6 +174,14 @@ def held_out_residuals(psi_x: Any, psi_y: Any, values: Any, vectors: Any, weight
         vectors: (N, n), coefficients of their functions.
         weights: (M,), quadrature weights; equal if None.
     """
+    miss, size, w = _held_out(psi_x, psi_y, values, vectors, weights)
+    return np.sqrt(w @ miss / (w @ size))
+
+
+def _held_out(
+    psi_x: Any, psi_y: Any, values: Any, vectors: Any, weights: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Squares of what each pair misses and of each function at the points, (M, n), and the weights (M,)."""
     X, Y = as_matrix("psi_x", psi_x), as_matrix("psi_y", psi_y)
     values, vectors = np.atleast_1d(np.asarray(values)), np.asarray(vectors)
     if X.shape != Y.shape or vectors.shape != (X.shape[1], len(values)):
@@ -155,9 +189,8 @@ def held_out_residuals(psi_x: Any, psi_y: Any, values: Any, vectors: Any, weight
             f"`psi_x` and `psi_y` must have one shape (M, N) and `vectors` (N, {len(values)}); got {X.shape}, "
             f"{Y.shape} and {vectors.shape}."
         )
-    root = np.sqrt(as_weights(weights, len(X)))[:, None]
-    before = root * (X @ vectors)
-    return np.linalg.norm(root * (Y @ vectors) - before * values, axis=0) / np.linalg.norm(before, axis=0)
+    before = X @ vectors
+    return np.abs(Y @ vectors - before * values) ** 2, np.abs(before) ** 2, as_weights(weights, len(X))
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,10 @@ def test_what_is_no_kernel_is_refused():
         fit_kernel_edmd(training, lambda x, y: np.full((len(x), len(y)), np.nan))
     with pytest.raises(ArgumentError, match="`rank` must be between 1 and the number of pairs, 30; got 0"):
         fit_kernel_edmd(training, cubic, rank=0)
+    with pytest.raises(ArgumentError, match="have inputs, whose effect a kernel of states cannot take off"):
+        fit_kernel_edmd(Pairs(training.first, training.second, inputs=np.ones((30, 1))), cubic)
+    with pytest.raises(ArgumentError, match="states of 1 variables; the training pairs have 2"):
+        fit_kernel_edmd(training, cubic).eigenpairs(Pairs(np.ones((40, 1)), np.ones((40, 1))))
     with pytest.raises(ArgumentError, match="must have equal weights"):
         fit_kernel_edmd(Pairs(training.first, training.second, weights=np.arange(1.0, 31.0)), cubic)
 

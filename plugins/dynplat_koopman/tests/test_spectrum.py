@@ -14,7 +14,7 @@ from dynplat_koopman.edmd import fit_edmd
 from dynplat_koopman.moments import gather_moments
 from dynplat_koopman.pairs import Pairs
 from dynplat_koopman.spectrum import eigenpairs, held_out_residuals, pseudospectrum, residuals
-from dynplat_koopman.tests.systems import gauss_map, lorenz, moments_of
+from dynplat_koopman.tests.systems import gauss_map, legendre_functions, lorenz, moments_of
 
 
 def test_gauss_map_figures():
@@ -41,6 +41,30 @@ def test_residuals_hold_at_other_points_too():
     np.testing.assert_allclose(
         held_out_residuals(more_x, more_y, pairs.values, pairs.vectors, more_w), pairs.residuals, rtol=1e-3, atol=1e-9
     )
+
+
+def test_held_out_errors_are_calibrated():
+    # 400 samples of 300 independent points against the residuals of a fine quadrature.
+    psi_x, psi_y, w = gauss_map(count=8)
+    pairs = eigenpairs(compress(psi_x, psi_y, w))
+    rng = np.random.default_rng(5)
+    scores, passed = [], []
+    for _ in range(400):
+        x = rng.uniform(-1.0, 0.0, 300)
+        values = [legendre_functions(v, 8) for v in (x, np.exp(-2 * x**2) - 1 - np.exp(-2.0))]
+        found = pairs.held_out(*values)
+        assert found.errors is not None
+        back = np.abs(found.values[:, None] - pairs.values).argmin(axis=1)
+        scores.append((found.residuals - pairs.residuals[back])[np.argsort(back)] / found.errors[np.argsort(back)])
+        passed.append((pairs.residuals[back] <= found.bounds)[np.argsort(back)])
+    kept = pairs.residuals > 1e-6
+    # Mean squares of 400 scores that are normal are within .25 of 1; weighting by the same sample adds a little.
+    np.testing.assert_allclose(np.mean(np.square(scores), axis=0)[kept], 1.0, atol=0.4)
+    assert (np.mean(passed, axis=0)[kept] > 0.93).all()
+    assert (np.diff(found.residuals) >= 0).all()
+    constant = eigenpairs(compress(np.ones((5, 1)), np.ones((5, 1)))).held_out(np.ones((3, 1)), np.ones((3, 1)))
+    assert constant.bounds[0] < 1e-13
+    np.testing.assert_allclose(np.mean(np.abs(found.functions(values[0])) ** 2, axis=0), 1.0, rtol=1e-10)
 
 
 @pytest.mark.parametrize("is_complex", [False, True])
