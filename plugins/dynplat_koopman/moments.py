@@ -109,8 +109,16 @@ class Moments:
         return Moments(weight=weight, count=self.count + other.count, step=step, **merged)
 
 
-def moments_from(features: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> Moments:
-    """Moments of given values psi(x) and psi(y), each (M, N), with relative weights (M,), by default equal.
+def moments_from(
+    features: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None, *, states: np.ndarray | None = None
+) -> Moments:
+    """Moments of given values psi(x) and psi(y).
+
+    Args:
+        features: Values psi(x), (M, N).
+        targets: Values psi(y), (M, N).
+        weights: Relative weights, (M,); by default equal.
+        states: States x, (M, d), for reading the state out of the functions.
 
     Raises:
         ArgumentError: Shapes do not fit, or weights are negative or all zero.
@@ -127,7 +135,20 @@ def moments_from(features: np.ndarray, targets: np.ndarray, weights: np.ndarray 
     total = weights.sum()
     root = np.sqrt(weights / total)[:, None]
     features, targets = root * features, root * targets
-    return Moments(_gram(features), features.conj().T @ targets, _gram(targets), weight=float(total), count=count)
+    adjoint = features.conj().T
+    state = state_gram = None
+    if states is not None:
+        scaled = root * states
+        state, state_gram = adjoint @ scaled, scaled.T @ scaled
+    return Moments(
+        _gram(features),
+        adjoint @ targets,
+        _gram(targets),
+        weight=float(total),
+        count=count,
+        state=state,
+        state_gram=state_gram,
+    )
 
 
 def gather_moments(

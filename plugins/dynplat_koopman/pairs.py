@@ -9,6 +9,7 @@ import numpy as np
 
 from dynplat.data import Trajectories
 from dynplat.errors import ArgumentError, DataError
+from dynplat_koopman.grid import Gaps, grids_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def pairs_from(
     *,
     step: float | None = None,
     lag: int = 1,
-    gaps: Literal["refuse", "skip"] = "refuse",
+    gaps: Gaps = "refuse",
     weights: Literal["uniform", "trapezoid"] | np.ndarray = "uniform",
     tolerance: float = 1e-6,
 ) -> Pairs:
@@ -108,25 +109,13 @@ def pairs_from(
         DataError: Steps are unequal, a gap or a missing value is in the way, or no pair is left.
         ArgumentError: An argument is outside what it may be.
     """
-    if gaps not in ("refuse", "skip"):
-        raise ArgumentError(f"`gaps` must be 'refuse' or 'skip'; got {gaps!r}.")
     if lag < 1:
         raise ArgumentError(f"`lag` must be at least 1; got {lag}.")
-    if step is not None and not (np.isfinite(step) and step > 0):
-        raise ArgumentError(f"`step` must be positive; got {step}.")
     if data.inputs is not None and lag > 1:
         raise ArgumentError(f"`lag` must be 1 for data with inputs, which change from row to row; got {lag}.")
-    complete = data.mask.all(axis=-1) & data.rows
-    if gaps == "refuse":
-        _refuse_holes(data, complete)
-    rows = [np.flatnonzero(seen) for seen in complete]
-    steps = np.concatenate([np.diff(data.times[s, r]) for s, r in enumerate(rows)] or [np.empty(0)])
-    if steps.size == 0:
-        raise DataError("no series has two complete rows.", hint="Two complete rows one step apart make a pair.")
-    unit = float(steps.min()) if step is None else float(step)
+    unit, grids = grids_of(data, step=step, gaps=gaps, tolerance=tolerance)
     first, second, codes, starts = [], [], [], []
-    for s, places in enumerate(rows):
-        grid = _positions(data, s, places, unit, step is not None, gaps, tolerance)
+    for s, (places, grid) in enumerate(grids):
         target = np.searchsorted(grid, grid + lag)
         found = target < grid.size
         found[found] = grid[target[found]] == grid[found] + lag
@@ -150,45 +139,6 @@ def pairs_from(
         series=np.concatenate(codes),
         lag=lag,
     )
-
-
-def _refuse_holes(data: Trajectories, complete: np.ndarray) -> None:
-    holes = np.argwhere(data.rows & ~complete)
-    if len(holes):
-        s, row = holes[0]
-        missing = [name for name, seen in zip(data.channels, data.mask[s, row], strict=True) if not seen]
-        raise DataError(
-            f"series {data.series[s]!r} has no value of {missing[0]!r} at time {data.times[s, row]:g} (and "
-            f"{len(holes) - 1} more rows are incomplete): a snapshot must be complete.",
-            hint="`gaps='skip'` leaves out the pairs that such rows would belong to.",
-        )
-
-
-def _positions(
-    data: Trajectories, s: int, places: np.ndarray, unit: float, given: bool, gaps: str, tolerance: float
-) -> np.ndarray:
-    """Whole steps since the first complete row; rows off the grid, where they may be, start a new one far away."""
-    times = data.times[s, places]
-    steps = np.diff(times) / unit
-    whole = np.round(steps)
-    uneven = (np.abs(steps - whole) > tolerance) | (whole < 1)
-    if uneven.any() and (gaps == "refuse" or not given):
-        at = int(np.argmax(uneven))
-        raise DataError(
-            f"steps are unequal: series {data.series[s]!r} has a gap of {steps[at] * unit:g} after time "
-            f"{times[at]:g}, which is no multiple of the step {unit:g}; a discrete-time operator needs equal steps.",
-            hint="Give `step` with `gaps='skip'` to keep the pairs that are one step apart, or fit a generator.",
-        )
-    if gaps == "refuse" and (whole > 1).any():
-        at = int(np.argmax(whole > 1))
-        raise DataError(
-            f"series {data.series[s]!r} has a gap of {whole[at]:g} steps after time {times[at]:g}: a snapshot pair "
-            "would cross it.",
-            hint="`gaps='skip'` leaves such pairs out.",
-        )
-    # Off the grid, the next row cannot be reached in any number of steps below this.
-    whole = np.where(uneven, np.iinfo(np.int32).max, whole)
-    return np.concatenate([[0], np.cumsum(whole)]).astype(np.int64)[: places.size]
 
 
 def _weights(rule: str, grids: list[np.ndarray]) -> np.ndarray | None:

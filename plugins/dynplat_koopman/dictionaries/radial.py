@@ -221,7 +221,8 @@ def _spread_out(data: np.ndarray, count: int, rng: np.random.Generator, *, greed
         if greedy:
             chosen[n] = np.argmax(distance)
         else:
-            chosen[n] = rng.choice(len(data), p=distance / distance.sum())
+            total = np.cumsum(distance)
+            chosen[n] = np.searchsorted(total, total[-1] * rng.random(), side="right")
         np.minimum(distance, ((data - data[chosen[n]]) ** 2).sum(axis=1), out=distance)
     return data[chosen]
 

@@ -98,7 +98,7 @@ def test_moments_alone_and_complex_values():
     np.testing.assert_allclose(operator.matrix, np.linalg.lstsq(X, Y, rcond=None)[0], rtol=1e-10)
     left = Y - X @ operator.matrix
     np.testing.assert_allclose(operator.residual_covariance, left.conj().T @ left / 50, rtol=1e-10, atol=1e-13)
-    with pytest.raises(CapabilityError, match="the operator has no dictionary; give one to `fit_edmd`"):
+    with pytest.raises(CapabilityError, match="the fit has no dictionary; give one when fitting"):
         operator.predict(np.zeros(4))
     with pytest.raises(CapabilityError, match="the moments do not hold the state"):
         _ = operator.readout
