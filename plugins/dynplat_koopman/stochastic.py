@@ -62,6 +62,17 @@ class StochasticEigenpairs:
         """Residuals that two standard errors still allow, (n,)."""
         return np.sqrt(np.maximum(self.squares, 0.0) + 2.0 * self.errors)
 
+    def accepted(self, tolerance: float) -> StochasticEigenpairs:
+        """Those whose bound is below the tolerance; there may be none."""
+        kept = self.bounds < tolerance
+        return StochasticEigenpairs(
+            self.values[kept],
+            self.squares[kept],
+            self.errors[kept],
+            self.variance_residuals[kept],
+            self.vectors[:, kept],
+        )
+
     @property
     def variances(self) -> np.ndarray:
         """Mean variance of the function after one step, for functions of norm 1, (n,)."""
@@ -76,11 +87,13 @@ class StochasticOperator:
         pooled: Compression of all pairs: its matrix is the mean operator's, its defect holds the variance.
         mean_target: :math:`\tilde H` (r, r), in the same orthonormal functions.
         eigenpairs: With the residuals of the mean operator.
+        samples: The orthonormal functions at the states and both next states, (M, r) each, times roots of the weights.
     """
 
     pooled: Compression
     mean_target: np.ndarray
     eigenpairs: StochasticEigenpairs
+    samples: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     def variance_pseudospectrum(self, points: Any) -> Pseudospectrum:
         """Smallest residual with the variance, at points: it measures how well one step is predicted, not its mean."""
@@ -89,21 +102,32 @@ class StochasticOperator:
     def mean_pseudospectrum(self, points: Any) -> Pseudospectrum:
         """Smallest residual of the mean operator, at points (...).
 
-        Squares that the estimate of H makes negative count as 0: what is below the root of the noise in H is noise.
+        Squares that the estimate of H makes negative count as 0. The floors are what two standard errors can hide.
         """
         z = np.asarray(points, dtype=np.complex128)
         r = self.pooled.rank
-        found, columns = np.empty(z.size), np.empty((r, z.size), dtype=np.complex128)
+        squares, columns = np.empty(z.size), np.empty((r, z.size), dtype=np.complex128)
         for k, point in enumerate(z.ravel()):
             cross = np.conj(point) * self.pooled.matrix
-            squares, column = eigh(
-                self.mean_target - cross - cross.conj().T + abs(point) ** 2 * np.eye(r), subset_by_index=[0, 0]
-            )
-            found[k], columns[:, k] = np.sqrt(max(squares[0], 0.0)), column[:, 0]
-        vectors = self.pooled.basis @ columns
-        # The noise of the estimate is far above rounding, whose square roots are taken here.
-        floors = np.sqrt(self.pooled.rounding) * np.ones(z.size)
-        return Pseudospectrum(z, found.reshape(z.shape), vectors.reshape(-1, *z.shape), floors.reshape(z.shape))
+            form = self.mean_target - cross - cross.conj().T + abs(point) ** 2 * np.eye(r)
+            found, column = eigh(form, subset_by_index=[0, 0])
+            squares[k], columns[:, k] = max(found[0], 0.0), column[:, 0]
+        errors = np.array(
+            [_squares(self.samples, z.ravel()[k : k + 1], columns[:, k : k + 1])[1][0] for k in range(z.size)]
+        )
+        residuals = np.sqrt(squares)
+        floors = np.sqrt(squares + 2.0 * errors) - residuals
+        vectors = (self.pooled.basis @ columns).reshape(-1, *z.shape)
+        return Pseudospectrum(z, residuals.reshape(z.shape), vectors, floors.reshape(z.shape))
+
+
+def _squares(samples: tuple[np.ndarray, ...], values: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Estimates (n,) of squared residuals of the mean operator, and their standard errors, from rows."""
+    base, one, other = (part @ columns for part in samples)
+    rows = np.real(np.conj(one - base * values) * (other - base * values))
+    norms = np.abs(base) ** 2
+    squares = rows.sum(axis=0) / norms.sum(axis=0)
+    return squares, np.sqrt(((rows - squares * norms) ** 2).sum(axis=0)) / norms.sum(axis=0)
 
 
 def stochastic_operator(
@@ -139,17 +163,13 @@ def stochastic_operator(
     w = as_weights(weights, len(X))
     pooled = compress_blocks([(X, Y, w), (X, Z, w)], rank=rank, tolerance=tolerance)
     root = np.sqrt(w)[:, None]
-    before, one, other = (root * values @ pooled.basis for values in (X, Y, Z))
+    before, one, other = (root * part @ pooled.basis for part in (X, Y, Z))
     product = one.conj().T @ other
     values, columns = np.linalg.eig(pooled.matrix)
     variance = pooled.orthonormal_residuals(values, columns)
-    base = before @ columns
-    rows = np.real(np.conj(one @ columns - base * values) * (other @ columns - base * values))
-    norms = np.abs(base) ** 2
-    squares = rows.sum(axis=0) / norms.sum(axis=0)
-    errors = np.sqrt(((rows - squares * norms) ** 2).sum(axis=0)) / norms.sum(axis=0)
+    squares, errors = _squares((before, one, other), values, columns)
     order = np.argsort(np.maximum(squares, 0.0) + 2.0 * errors, kind="stable")
     pairs = StochasticEigenpairs(
         values[order], squares[order], errors[order], variance[order], pooled.basis @ columns[:, order]
     )
-    return StochasticOperator(pooled, (product + product.conj().T) / 2, pairs)
+    return StochasticOperator(pooled, (product + product.conj().T) / 2, pairs, (before, one, other))

@@ -79,6 +79,8 @@ def test_pseudospectrum_equals_dense_singular_values(is_complex):
     C = np.sqrt(w)[:, None] * psi_y @ np.linalg.inv(R)
     expected = [[np.linalg.svd(C - z * Q, compute_uv=False)[-1] for z in row] for row in grid]
     for source in (compress(psi_x, psi_y, w), moments_of(psi_x, psi_y, w)):
+        pairs = eigenpairs(source)
+        assert (pseudospectrum(source, pairs.values).residuals <= pairs.residuals * (1 + 1e-9)).all()
         found = pseudospectrum(source, grid)
         np.testing.assert_allclose(found.residuals, expected, rtol=1e-7)
         assert found.vectors.shape == (6, 5, 4)

@@ -60,6 +60,9 @@ def test_ornstein_uhlenbeck_has_hermite_functions():
     assert pairs.bounds[order][1:].min() > 0
     np.testing.assert_allclose(pairs.variances[order], 1 - decay ** (2 * k), atol=0.06)
     np.testing.assert_allclose(pairs.variance_residuals[order], np.sqrt(1 - decay ** (2 * k)), atol=0.05)
+    good = pairs.accepted(0.05)
+    assert (good.bounds < 0.05).all()
+    assert 1 <= len(good) == (pairs.bounds < 0.05).sum() < len(pairs)
     # One next state shows only the sum, and calls a good eigenfunction bad.
     psi_x, psi_y, _ = ornstein_uhlenbeck(0, 200_000, decay)
     single = eigenpairs(compress(psi_x, psi_y))
@@ -130,6 +133,10 @@ def test_pseudospectra_of_the_mean_and_with_variance():
     found = operator.mean_pseudospectrum(z)
     np.testing.assert_allclose(found.residuals, exact, atol=0.02)
     assert found.vectors.shape == (9, 2, 2)
+    # What the noise of H can hide is in the bounds, and at the eigenvalue 1 there is none.
+    assert (found.bounds > np.array(exact) - 1e-3).all()
+    assert (found.floors > 1e-6).all()
+    assert operator.mean_pseudospectrum(1.0).bounds < 1e-6
     whole = operator.variance_pseudospectrum(z)
     assert (whole.residuals >= found.residuals).all()
     # With the variance it is the plain form on both next states pooled.
