@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import expm
 
-from dynplat.arrays import Observations, random_source
+from dynplat.arrays import Observations, random_source, take_rows
 from dynplat.errors import ArgumentError
-from dynplat_jumps.kinds import kinds_of
+from dynplat.process.grid import inputs_of, merge_times, rows_of
+from dynplat_jumps.kinds import Kinds, between, kinds_of
 from dynplat_jumps.process import MarkovJump
 
 
@@ -154,7 +155,8 @@ def bridge_moments(generator: Any, start: int, finish: int, gap: float) -> tuple
 def draw_paths(process: MarkovJump, observations: Observations, num_draws: int, *, seed: int) -> list[list[Path]]:
     """Draw whole paths given all observations, from the first row's time to the last's.
 
-    States at the rows are drawn jointly; between two rows the path is a bridge, or does nothing where a mark says so.
+    States at the rows, and at the breaks between them, are drawn jointly; between two of these times the generator is
+    constant, and the path is a bridge, or does nothing where a mark says so.
 
     Args:
         process: A process of NumPy or torch parameters without leading axes, (series or 1, ...).
@@ -165,22 +167,19 @@ def draw_paths(process: MarkovJump, observations: Observations, num_draws: int, 
     Returns:
         Paths by draw and series.
     """
-    if process.breaks:
-        raise ArgumentError("paths of generators with `breaks` are not drawn: ask for states at many times instead.")
-    chain = process.chain(observations.times, observations.inputs, kinds=kinds_of(observations))
-    states = np.asarray(chain.draw_states(observations, num_draws, random_source(seed, process.like)))
-    times = np.asarray(observations.times, dtype=np.float64)
-    kinds = kinds_of(observations)
-    generators = np.broadcast_to(
-        np.asarray(process.generator)[..., 0, :, :], (states.shape[1], process.num_states, process.num_states)
-    )
+    rows = _rows_in_one_piece(process, observations)
+    chain = process.chain(rows.times, rows.inputs, kinds=rows.kinds)
+    seen = Observations(rows.times, rows.values, rows.mask)
+    states = np.asarray(chain.draw_states(seen, num_draws, random_source(seed, process.like)))
+    times, kinds = rows.times, rows.kinds
     rng = np.random.default_rng([seed, 1])
+    generators = _generators(process, rows)
+    generators = np.broadcast_to(generators, (states.shape[1], states.shape[2], *generators.shape[-2:]))
     result = []
     for draw in states:
         paths = []
         for series, Q in enumerate(generators):
             row, when = draw[series], times[min(series, len(times) - 1)]
-            off = Q * (1.0 - np.eye(len(Q)))
             starts, entered = [when[:1]], [row[:1]]
             for t in range(1, len(row)):
                 gap = when[t] - when[t - 1]
@@ -189,9 +188,9 @@ def draw_paths(process: MarkovJump, observations: Observations, num_draws: int, 
                 if not quiet:
                     last = int(row[t])
                     if jump:
-                        before = transition_row(Q, int(row[t - 1]), gap) * off[:, last]
-                        last = int(_pick(before, rng))
-                    own, visited = _bridge(Q, int(row[t - 1]), last, gap, rng)
+                        into = np.where(np.arange(len(Q[t])) == last, 0.0, Q[t, :, last])
+                        last = int(_pick(transition_row(Q[t], int(row[t - 1]), gap) * into, rng))
+                    own, visited = _bridge(Q[t], int(row[t - 1]), last, gap, rng)
                     starts.append(when[t - 1] + own[1:])
                     entered.append(visited[1:])
                 if jump:
@@ -200,6 +199,45 @@ def draw_paths(process: MarkovJump, observations: Observations, num_draws: int, 
             paths.append(Path(np.concatenate(starts), np.concatenate(entered).astype(np.int64), float(when[-1])))
         result.append(paths)
     return result
+
+
+class _Rows(NamedTuple):
+    """Observations, with empty rows between them, and what is known of the way into each."""
+
+    times: np.ndarray
+    values: np.ndarray
+    mask: np.ndarray
+    inputs: np.ndarray | None
+    kinds: Kinds | None
+
+
+def _rows_in_one_piece(process: MarkovJump, observations: Observations) -> _Rows:
+    """The rows, and an empty one at each break within a series, so that the generator is constant in each gap."""
+    times, values, mask = np.asarray(observations.times, np.float64), observations.values, observations.mask
+    inputs = None if observations.inputs is None else np.asarray(observations.inputs)
+    kinds = kinds_of(observations)
+    if not process.breaks:
+        return _Rows(times, np.asarray(values), np.asarray(mask), inputs, kinds)
+    # Breaks outside a series fall on one of its own rows.
+    within = np.clip(process.breaks, times[..., :1], times[..., -1:])
+    grid = merge_times(times, within)
+    values, mask = (rows_of(np.asarray(leaf), grid.observed, times) for leaf in (values, mask))
+    inputs = None if inputs is None else inputs_of(inputs, None, grid, times)
+    return _Rows(grid.times, values, mask, inputs, None if kinds is None else between(kinds, grid.observed))
+
+
+def _generators(process: MarkovJump, rows: _Rows) -> np.ndarray:
+    """Generator in the gap before each row, (series or 1, row or 1, K, K)."""
+    process_rates = np.asarray(process.generator)
+    if process.drive is not None:
+        moved = process.drive._replace(effect=np.asarray(process.drive.effect))
+        pieces = moved.move(process_rates, moved.held(rows.inputs))
+    else:
+        pieces = process_rates[..., None, :, :, :]
+    if not process.breaks:
+        return pieces[..., 0, :, :]
+    piece = np.searchsorted(process.breaks, rows.times, side="left")
+    return take_rows(pieces, piece[..., None], num_core=2)[..., 0, :, :]
 
 
 def transition_row(Q: np.ndarray, state: int, gap: float) -> np.ndarray:
