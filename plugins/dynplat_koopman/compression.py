@@ -77,12 +77,12 @@ class Compression:
 
     @property
     def num_functions(self) -> int:
-        """N."""
+        """Number of functions, N."""
         return self.basis.shape[0]
 
     @property
     def rank(self) -> int:
-        """r, the number of independent functions that are kept."""
+        """Number of independent functions that are kept, r."""
         return self.basis.shape[1]
 
     @property

@@ -139,13 +139,11 @@ class KernelOperator:
         functions: The functions, orthonormal in the kernel's space.
         matrix: K (r, r): psi(y) ~ psi(x) K.
         training: The pairs that it was fitted to.
-        adjoint_compression: The adjoint on the span of the functions in the kernel's space.
     """
 
     functions: KernelFunctions
     matrix: np.ndarray
     training: Pairs
-    adjoint_compression: Compression
 
     @property
     def rank(self) -> int:
@@ -158,10 +156,10 @@ class KernelOperator:
         Nothing was fitted to those pairs: up to the size of the sample the residuals are those of the functions.
 
         Args:
-            held_out: More pairs than there are functions whose first states are none of the training set's.
+            held_out: Pairs that are not in the training set.
 
         Raises:
-            DataError: There are fewer.
+            DataError: Some of them are.
         """
         psi = self._held_out(held_out)
         values, vectors = np.linalg.eig(self.matrix)
@@ -180,44 +178,47 @@ class KernelOperator:
             tolerance: As in `compress`: functions that are independent on the training set may not be on this one.
 
         Raises:
-            DataError: There are too few pairs, or functions depend on each other on them.
+            DataError: Some are in the training set, there are no more of them than functions, or functions depend on
+                each other at them.
         """
         return compress(*self._held_out(held_out), tolerance=tolerance)
 
     def adjoint(self) -> Eigenpairs:
-        r"""Eigenpairs of the adjoint operator in the kernel's space, with residuals that are exact for any data.
+        r"""Eigenpairs of the adjoint operator in the kernel's space, with residuals that need no quadrature.
 
-        The functions are :math:`g = k(\cdot, X) v`, with X the training states.
+        The functions are :math:`g = k(\cdot, X) v`, with X the training states. The adjoint maps
+        :math:`k(\cdot, x_m)` to :math:`k(\cdot, y_m)`: its Galerkin matrices are values of the kernel.
 
-        The adjoint maps :math:`k(\cdot, x_m)` to :math:`k(\cdot, y_m)`: its Galerkin matrices are values of the kernel.
         Its spectrum is the complex conjugate of the operator's *in that space*, where the operator must be bounded for
-        the residuals to bound anything; a spectrum in L2 may differ.
+        the residuals to bound anything: it is not with very smooth kernels and a map that expands.
         """
-        compression = self.adjoint_compression
+        kernel, x, y = self.functions.kernel, self.training.first, self.training.second
+        matrices = _Galerkin(_evaluate(kernel, x, x), _evaluate(kernel, x, y), _evaluate(kernel, y, y))
+        compression = compress_moments(matrices, basis=self.functions.coefficients)
         return ordered(compression, *np.linalg.eig(compression.matrix))[0]
 
     def _held_out(self, pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         _check_pairs(pairs)
-        if pairs.num_variables != self.training.num_variables:
+        M, training = len(self.training), self.training
+        if pairs.num_variables != training.num_variables:
             raise ArgumentError(
                 f"`held_out` has states of {pairs.num_variables} variables; the training pairs have "
-                f"{self.training.num_variables}."
+                f"{training.num_variables}."
             )
-        seen = {row.tobytes() for row in self.training.first + 0.0}
-        unseen = sum(row.tobytes() not in seen for row in pairs.first + 0.0)
-        if unseen <= self.rank:
-            M = len(self.training)
+        known = {row.tobytes() for row in np.concatenate([training.first, training.second], axis=1) + 0.0}
+        rows = np.concatenate([pairs.first, pairs.second], axis=1) + 0.0
+        if seen := sum(row.tobytes() in known for row in rows):
             why = (
-                f"with r = M = {M} functions kernel EDMD interpolates its training pairs, so that there every "
-                "eigenpair has residual 0"
+                f"with r = M = {M} functions kernel EDMD interpolates its training pairs, so that every eigenpair has "
+                "residual 0 there"
                 if self.rank == M
                 else f"{self.rank} functions made of {M} training pairs fit those pairs better than any others"
             )
             raise DataError(
-                f"a residual needs more held-out pairs than there are functions, {self.rank}; {unseen} of the "
-                f"{len(pairs)} pairs are not in the training set. A residual on that set says nothing: {why}.",
-                hint="Fit with a part of the pairs, or with a smaller `rank`, and give the others here; or ask for the "
-                "`adjoint`'s residuals, which need one set only.",
+                f"{seen} of the {len(pairs)} held-out pairs are in the training set, where a residual says nothing: "
+                f"{why}.",
+                hint="Fit with a part of the pairs and give the others here, or ask for the residuals of the "
+                "`adjoint`, which need one set only.",
             )
         return self.functions(pairs.first), self.functions(pairs.second), np.asarray(pairs.weights)
 
@@ -261,11 +262,8 @@ def fit_kernel_edmd(
     r = int((squares > max(tolerance, M * _EPS) * squares[0]).sum())
     r = r if rank is None else min(r, rank)
     coefficients = U[:, :r] / np.sqrt(squares[:r])
-    later = _evaluate(chosen, pairs.second, pairs.first)
-    target = _evaluate(chosen, pairs.second, pairs.second)
-    functions = KernelFunctions(chosen, pairs.first, coefficients)
-    adjoint = compress_moments(_Galerkin(gram, later.conj().T, target), basis=coefficients)
-    return KernelOperator(functions, coefficients.conj().T @ later @ coefficients, pairs, adjoint)
+    matrix = coefficients.conj().T @ _evaluate(chosen, pairs.second, pairs.first) @ coefficients
+    return KernelOperator(KernelFunctions(chosen, pairs.first, coefficients), matrix, pairs)
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,7 +46,7 @@ class RationalKernel:
 
     @property
     def order(self) -> int:
-        """M."""
+        """Order m, the number of poles."""
         return len(self.poles)
 
     def __call__(self, x: Any) -> np.ndarray:

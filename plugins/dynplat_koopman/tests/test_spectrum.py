@@ -187,6 +187,26 @@ def test_an_operator_s_own_matrix_decides():
     assert pairs.residuals.max() > 0.01
 
 
+def test_a_truncated_operator_keeps_its_functions():
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(300, 2))
+    y = np.stack([0.9 * x[:, 0], 0.5 * x[:, 1] + 0.2 * x[:, 0] ** 2], axis=1)
+    operator = fit_edmd(Pairs(x, y), Monomials(2, 3), rank=6)
+    pairs = eigenpairs(operator)
+    assert len(pairs) == operator.rank == 6
+    np.testing.assert_allclose(
+        np.sort_complex(pairs.values), np.sort_complex(np.linalg.eigvals(operator.compressed)), atol=1e-10
+    )
+    psi_x, psi_y = Monomials(2, 3)(x), Monomials(2, 3)(y)
+    direct = held_out_residuals(psi_x, psi_y, pairs.values, pairs.vectors)
+    np.testing.assert_allclose(pairs.residuals, direct, atol=1e-6)
+    z = np.array([0.9, 0.4j])
+    expected = [
+        np.linalg.svd((psi_y - point * psi_x) @ operator.basis / np.sqrt(300), compute_uv=False)[-1] for point in z
+    ]
+    np.testing.assert_allclose(pseudospectrum(operator, z).residuals, expected, rtol=1e-6)
+
+
 def test_the_effect_of_inputs_is_taken_off():
     A, B = np.array([[0.9, 0.3], [-0.2, 0.8]]), np.array([[1.0], [0.5]])
     rng = np.random.default_rng(3)
