@@ -188,6 +188,24 @@ ENTRIES: tuple[DatasetEntry, ...] = (
         ),
     ),
     DatasetEntry(
+        "psoriatic-arthritis",
+        "Psoriatic arthritis: 305 patients, 4 grades of damage to joints, irregular visits",
+        f"{_HERE}.arthritis:load_psoriatic_arthritis",
+        licence="GPL-2.0-or-later (R package msm)",
+        references=(
+            Reference(
+                "Gladman, Farewell (1999). Progression in psoriatic arthritis: role of time-varying clinical "
+                "indicators. Journal of Rheumatology 26(11), 2409-2413",
+                url="https://cran.r-project.org/package=msm",
+            ),
+            Reference(
+                "Jackson (2011). Multi-state models for panel data: the msm package for R. Journal of Statistical "
+                "Software 38(8)",
+                doi="10.18637/jss.v038.i08",
+            ),
+        ),
+    ),
+    DatasetEntry(
         "ebmt",
         "Bone-marrow transplants: 2279 patients, 6 states, exact transition times",
         f"{_HERE}.ebmt:load_ebmt",

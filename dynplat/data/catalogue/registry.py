@@ -63,6 +63,14 @@ HEART_TRANSPLANT = RemoteFile(
     mirror_path="msm/cav.csv",
     mirror_sha256="a21beacd07fea540edac41e1705690794e3a16ce354be5aea3ab44798ca51db0",
 )
+# The same file of the source; the mirror's form is the table `psor`.
+PSORIATIC_ARTHRITIS = RemoteFile(
+    url=HEART_TRANSPLANT.url,
+    sha256=HEART_TRANSPLANT.sha256,
+    path=HEART_TRANSPLANT.path,
+    mirror_path="msm/psor.csv",
+    mirror_sha256="7ff623c3020c360c5e1896432cdbe0d3119de6cc1d059132bb3bd9da87323931",
+)
 # The repository's file ends its lines with CR LF, the released package's (the mirror's form) with LF; nothing else
 # differs.
 EBMT_LONG = RemoteFile(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from scipy.optimize import minimize
 
 import dynplat as dp
 from dynplat.data import Trajectories
 from dynplat.errors import ArgumentError, DataError
 from dynplat.marks import ENTERED, MOVED, OBSERVED, STAYED
+from dynplat.model import observations_from
 
 #: Links of the bidirectional model of the heart-transplant data in the manual of msm.
 CAV = "1-2,1-4,2-1,2-3,2-4,3-2,3-4"
@@ -180,3 +183,26 @@ def test_tables_name_errors_pairs_and_codes():
     assert found["pair"] == ["3-4", "3-5", "4-5"]
     found = labels(chain([[0, 1, 2, 1]]), emission="categorical", num_states=2)
     assert (found["state"], found["code"]) == (["1", "2"], ["0", "1", "2"])
+
+
+def test_psoriatic_arthritis_as_published(mirror):
+    """The fit of msm's own tests: progression, with effects that transitions share, given the first state."""
+    data = dp.load_dataset("psoriatic-arthritis")
+    known = np.flatnonzero(np.isfinite(data.static["ollwsdrt"]))
+    data = data.select(series=[data.series[index] for index in known])
+    model = dp.load_model(
+        "jumps/panel", structure="progressive", covariates=("ollwsdrt", "hieffusn"), initial="uniform", num_states=4
+    )
+    context, observations = model.prepare(data), observations_from(data)
+    start = data.num_series * np.log(4.0)
+
+    def loss(theta):
+        z = torch.tensor(theta, requires_grad=True)
+        effect = torch.stack([z[[3, 3, 4]], z[5].expand(3)])
+        sites = {"rate": torch.exp(z[:3])[None], "effect": effect[None]}
+        value = -2.0 * (model.process(sites, context).log_prob(observations).sum() + start)
+        value.backward()
+        return value.item(), z.grad.numpy()
+
+    found = minimize(loss, np.log([0.1, 0.1, 0.1, 1.0, 1.0, 1.0]), jac=True, method="BFGS")
+    assert found.fun == pytest.approx(1114.89946121717, abs=1e-4)

@@ -24,6 +24,7 @@ REMOTE = (
     "mocap-35",
     "mocap-09",
     "heart-transplant",
+    "psoriatic-arthritis",
     "ebmt",
     "cylinder-wake",
     "flashing-ratchet",
@@ -75,7 +76,7 @@ def test_importing_a_loader_imports_neither_statsmodels_nor_a_framework():
 
 def test_registry_pins_every_file():
     remote = registered()
-    assert len(remote) == 15
+    assert len(remote) == 16
     for file in remote:
         assert file.url.startswith("https://")
         for digest in (file.sha256, file.mirror_sha256):
