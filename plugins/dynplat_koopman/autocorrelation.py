@@ -53,7 +53,7 @@ def _bump(x: np.ndarray) -> np.ndarray:
 FILTERS = {"fejer": _fejer, "cosine": _cosine, "vand4": _fourth, "sharp-cosine": _sharp_cosine, "bump": _bump}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Autocorrelations:
     r"""Autocorrelations of an observable, with what their estimate is worth.
 
@@ -127,7 +127,7 @@ def ensemble_autocorrelations(values: Any, weights: Any = None, *, num_batches: 
     return Autocorrelations(batches.mean(axis=0), batches)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpectralDensity:
     r"""A filtered spectral density, and two measures of its error.
 

@@ -23,7 +23,7 @@ from dynplat_koopman.spectral_measure import SmoothedMeasure, rational_kernel, r
 from dynplat_koopman.spectrum import Eigenpairs, compression_of, ordered
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PointMeasure:
     r"""A measure on the circle that consists of point masses: :math:`\sum_j w_j \delta_{\theta_j}`.
 
@@ -66,7 +66,7 @@ class PointMeasure:
         return smooth(kernel, self.total, z, ((self.masses / (np.exp(1j * self.angles) - z[..., None])).sum(-1)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MeasurePreserving:
     r"""A unitary operator on the span of a dictionary, with its eigenpairs.
 

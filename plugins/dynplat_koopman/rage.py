@@ -25,7 +25,7 @@ from dynplat_koopman.compression import as_matrix, as_weights
 _EPS = np.finfo(np.float64).eps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunningAverages:
     r"""Running averages of the share of an observable that the first n functions hold.
 

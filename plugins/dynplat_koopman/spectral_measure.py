@@ -32,7 +32,7 @@ from dynplat_koopman.compression import Compression
 from dynplat_koopman.spectrum import compression_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RationalKernel:
     r"""A kernel of order m on the line, :math:`\frac{1}{\pi}\,\mathrm{Im} \sum_j \alpha_j / (x - a_j)`.
 
@@ -90,7 +90,7 @@ def rational_kernel(order: int) -> RationalKernel:
     return RationalKernel(poles, factors.prod(axis=1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SmoothedMeasure:
     r"""A smoothed spectral measure, and how far the dictionary may have moved it.
 

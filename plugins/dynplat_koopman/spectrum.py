@@ -34,7 +34,7 @@ from dynplat_koopman.moments import Moments
 _SQUARES = 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Eigenpairs:
     r"""Eigenvalues, the residual of each, and its function.
 
@@ -193,7 +193,7 @@ def _held_out(
     return np.abs(Y @ vectors - before * values) ** 2, np.abs(before) ** 2, as_weights(weights, len(X))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pseudospectrum:
     r"""The smallest residual at each point of a set, and the function that has it.
 

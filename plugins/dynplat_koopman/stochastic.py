@@ -30,7 +30,7 @@ from dynplat_koopman.compression import Compression, as_matrix, as_weights, comp
 from dynplat_koopman.spectrum import Pseudospectrum, pseudospectrum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StochasticEigenpairs:
     r"""Eigenpairs of the mean operator, with the residual and the variance of each.
 
@@ -79,7 +79,7 @@ class StochasticEigenpairs:
         return np.maximum(self.variance_residuals**2 - self.squares, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StochasticOperator:
     r"""The mean operator on the span of a dictionary, from two next states for every state.
 

@@ -21,7 +21,7 @@ from dynplat.errors import ArgumentError
 from dynplat_koopman.spectrum import held_out_residuals, pseudospectrum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VerifiedSpectrum:
     r"""Points of the spectrum, each with a bound.
 
