@@ -142,14 +142,18 @@ class Compression:
         return np.hypot(inside, np.linalg.norm(self.defect @ columns, axis=0)) / np.linalg.norm(columns, axis=0)
 
     def floors(self, values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        """What rounding alone can make or hide of the residuals, (n,): an estimate, which grows where terms cancel.
+        """What rounding alone can make or hide of the residuals, (n,): an estimate.
+
+        It grows where a function is a sum whose terms cancel, and is not below what rounding makes of the largest
+        entries of `matrix` and `defect`.
 
         Args:
             values: (n,), the candidates.
             vectors: (N, n), coefficients of functions of norm 1.
         """
         before, after = (np.linalg.norm(size[:, None] * vectors, axis=0) for size in self.sizes)
-        return self.rounding * (after + np.abs(values) * before)
+        largest = np.linalg.norm(np.concatenate([self.matrix, self.defect]), 2)
+        return self.rounding * (after + np.abs(values) * before + largest)
 
 
 def compress(

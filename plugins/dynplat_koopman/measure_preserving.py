@@ -20,7 +20,7 @@ from scipy.linalg import schur, svd
 
 from dynplat_koopman.compression import Compression
 from dynplat_koopman.spectral_measure import SmoothedMeasure, rational_kernel, resolvent_measure, smooth
-from dynplat_koopman.spectrum import Eigenpairs, compression_of, ordered
+from dynplat_koopman.spectrum import Eigenpairs, isometry_of, ordered
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ def measure_preserving(source: Any) -> MeasurePreserving:
     Args:
         source: A `Compression`, moments, or a fitted `Operator`.
     """
-    compression = compression_of(source)
+    compression = isometry_of(source)
     U, _, V = svd(compression.matrix)
     unitary = U @ V
     triangle, columns = schur(unitary, output="complex")[:2]

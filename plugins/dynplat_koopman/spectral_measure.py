@@ -29,7 +29,7 @@ from scipy.linalg import schur, solve_triangular
 
 from dynplat.errors import ArgumentError
 from dynplat_koopman.compression import Compression
-from dynplat_koopman.spectrum import compression_of
+from dynplat_koopman.spectrum import isometry_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ def smoothed_spectral_measure(
         ArgumentError: The smoothing is so small that a resolvent is asked for inside of the EDMD matrix's own norm,
             which of an isometry's compression is at most 1: the quadrature is too coarse for it.
     """
-    compression = compression_of(source)
+    compression = isometry_of(source)
     g = compression.observable(coefficients)
     size = float(np.linalg.norm(compression.matrix, 2))
     if smoothing > 0 and size >= np.exp(smoothing):

@@ -11,7 +11,8 @@ if :math:`\mathcal{K}` is normal (an invertible system and a measure that it pre
 :math:`O(M^{-1/2})`, and functions that were fitted to few points look better there than elsewhere: see
 `held_out_residuals`.
 
-All of it holds for generators too: the values of :math:`\mathcal{L}\psi` take the place of :math:`\Psi_y`.
+All of it holds for generators too, whose eigenvalues are rates: :math:`\mathcal{L}\psi` takes the place of
+:math:`\psi(y)`.
 
 Colbrook and Townsend (2024), doi:10.1002/cpa.22125, algorithms 2 and 3. Colbrook, Ayton and Szőke (2023),
 doi:10.1017/jfm.2022.1052.
@@ -28,6 +29,8 @@ from scipy.linalg import eigh, svd
 from dynplat.errors import ArgumentError
 from dynplat_koopman.compression import Compression, as_matrix, as_weights, compress_moments
 from dynplat_koopman.edmd import Operator
+from dynplat_koopman.fitted import AbstractFitted
+from dynplat_koopman.generator import Generator
 from dynplat_koopman.moments import Moments
 
 #: Below this part of the operator's size a squared RES(z) has lost too many digits, and singular values are taken.
@@ -112,12 +115,12 @@ def eigenpairs(source: Any) -> Eigenpairs:
     r"""Eigenpairs of an operator on the span of a dictionary, each with its residual.
 
     Args:
-        source: A `Compression`, moments, or a fitted `Operator`. The eigenpairs are those of the operator's own matrix
-            (a ridge changes it), else of :math:`G^+ A`. Where there are inputs, their fitted effect is taken off.
+        source: A `Compression`, moments, or a fitted `Operator` or `Generator`. The eigenpairs are those of its own
+            matrix (a ridge changes it), else of :math:`G^+ A`. The fitted effect of inputs is taken off.
     """
     compression = compression_of(source)
     matrix = compression.matrix
-    if isinstance(source, Operator):
+    if isinstance(source, AbstractFitted):
         matrix = compression.coordinates @ source.matrix @ compression.basis
     return ordered(compression, *np.linalg.eig(matrix))[0]
 
@@ -132,21 +135,35 @@ def ordered(compression: Compression, values: np.ndarray, columns: np.ndarray) -
 
 
 def compression_of(source: Any) -> Compression:
-    """The compression of a `Compression`, of moments, or of a fitted `Operator`.
+    """The compression of a `Compression`, of moments, or of a fitted `Operator` or `Generator`.
 
     Raises:
         ArgumentError: It is none of them.
     """
     if isinstance(source, Compression):
         return source
-    if isinstance(source, Operator):
-        return compress_moments(_without_inputs(source), basis=source.basis)
+    if isinstance(source, AbstractFitted):
+        moments = _without_inputs(source) if isinstance(source, Operator) else source.moments
+        return compress_moments(moments, basis=source.basis)
     if all(hasattr(source, name) for name in ("gram", "cross", "target")):
         return compress_moments(source)
     raise ArgumentError(
-        f"expected a Compression, a fitted Operator, or moments with `gram`, `cross` and `target`; got "
+        "expected a Compression, a fitted Operator or Generator, or moments with `gram`, `cross` and `target`; got "
         f"{type(source).__name__}. Values of a dictionary become a Compression by `compress(psi_x, psi_y, weights)`."
     )
+
+
+def isometry_of(source: Any) -> Compression:
+    """The compression of an operator that is meant to be an isometry.
+
+    Raises:
+        ArgumentError: It is a generator.
+    """
+    if isinstance(source, Generator):
+        raise ArgumentError(
+            "a generator is no isometry: take an operator over a time, by `fit_edmd` or `compress_pairs`."
+        )
+    return compression_of(source)
 
 
 def _without_inputs(operator: Operator) -> Moments:
@@ -235,7 +252,7 @@ def pseudospectrum(source: Any, points: Any) -> Pseudospectrum:
     approximate point epsilon-pseudospectrum of the operator, whatever the dictionary; a larger RES(z) says nothing yet.
 
     Args:
-        source: A `Compression`, moments, or a fitted `Operator`.
+        source: A `Compression`, moments, or a fitted `Operator` or `Generator`.
         points: (...), complex.
     """
     compression = compression_of(source)

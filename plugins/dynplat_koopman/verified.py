@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dynplat.errors import ArgumentError
-from dynplat_koopman.spectrum import held_out_residuals, pseudospectrum
+from dynplat_koopman.spectrum import compression_of, held_out_residuals, isometry_of, pseudospectrum
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ def verified_spectrum(
     r"""Find points of the spectrum among candidates, with their bounds.
 
     Args:
-        source: A `Compression`, moments, or a fitted `Operator`.
+        source: A `Compression`, moments, or a fitted `Operator` or `Generator`.
         points: (...), candidates, such as a grid over the disc, or eigenvalues of EDMD. Conjugates are not added.
         isometry: The system preserves the measure of the weights. No residual at z is then below :math:`|1 - |z||`, and
             bounds are raised to that where quadrature or rounding went below.
@@ -76,7 +76,8 @@ def verified_spectrum(
     """
     if not reach >= 1.0:
         raise ArgumentError(f"`reach` must be at least 1, as the spectrum may be RES(z) away from z; got {reach}.")
-    found = pseudospectrum(source, np.asarray(points, dtype=np.complex128).ravel())
+    compression = isometry_of(source) if isometry else compression_of(source)
+    found = pseudospectrum(compression, np.asarray(points, dtype=np.complex128).ravel())
     z, bounds = found.points, found.bounds
     if isometry:
         bounds = np.maximum(bounds, np.abs(1.0 - np.abs(z)))

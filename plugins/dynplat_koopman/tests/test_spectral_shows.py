@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.polynomial import hermite_e, legendre
 
+from dynplat.errors import ArgumentError
 from dynplat_koopman.compression import compress, compress_pairs
 from dynplat_koopman.dictionaries.combined import Scaled
 from dynplat_koopman.dictionaries.fourier import Fourier
 from dynplat_koopman.dictionaries.orthogonal import Hermite, Legendre
 from dynplat_koopman.dictionaries.radial import RadialBasis
 from dynplat_koopman.edmd import fit_edmd
+from dynplat_koopman.generator import Rates, fit_generator, rates_of
 from dynplat_koopman.measure_preserving import measure_preserving
 from dynplat_koopman.pairs import Pairs
+from dynplat_koopman.quadrature import gauss_hermite, gauss_legendre, periodic_trapezoid
 from dynplat_koopman.spectral_measure import rational_kernel, smoothed_spectral_measure
 from dynplat_koopman.spectrum import eigenpairs, pseudospectrum
 from dynplat_koopman.tests.systems import CAT_MAP, cat_map_orbits, duffing
+from dynplat_koopman.verified import verified_spectrum
 
 
 def test_gauss_map_with_legendre_functions():
-    t, w = legendre.leggauss(100)
-    x = (t - 1.0) / 2.0
-    pairs = Pairs(x[:, None], (np.exp(-2 * x**2) - 1 - np.exp(-2.0))[:, None], weights=w)
+    nodes = gauss_legendre(100, -1.0, 0.0)
+    pairs = Pairs(nodes.points, np.exp(-2 * nodes.points**2) - 1 - np.exp(-2.0), weights=nodes.weights)
     dictionary = Scaled(Legendre(1, 39), location=np.array([-0.5]), scale=np.array([0.5]))
     operator = fit_edmd(pairs, dictionary)
     for source in (operator, compress_pairs(pairs, dictionary)):
@@ -34,7 +36,7 @@ def test_gauss_map_with_legendre_functions():
 
 def test_rotation_with_complex_exponentials():
     omega = np.pi * (np.sqrt(5.0) - 1.0)
-    x = 2 * np.pi * np.arange(64)[:, None] / 64
+    x = periodic_trapezoid(64, 2 * np.pi).points
     compression = compress_pairs(Pairs(x, x + omega), Fourier(1, 6, is_complex=True))
     found = eigenpairs(compression)
     expected = np.exp(1j * omega * np.arange(-6, 7))
@@ -49,14 +51,25 @@ def test_rotation_with_complex_exponentials():
 
 
 def test_ornstein_uhlenbeck_generator_with_hermite_functions():
-    # L f = -a x f' + a f'' has the eigenvalues -k a with Hermite polynomials; the generator stands for the step.
-    t, w = hermite_e.hermegauss(40)
-    dictionary, a = Hermite(1, 7), 0.7
-    gradient, hessian = dictionary.derivatives(t[:, None])
-    generated = -a * t[:, None] * gradient[..., 0] + a * hessian[..., 0, 0]
-    found = eigenpairs(compress(dictionary(t[:, None]), generated, w))
-    np.testing.assert_allclose(np.sort(np.real(found.values)), -a * np.arange(8)[::-1], atol=1e-11)
+    # L f = -a x f' + a f'' has the eigenvalues -k a with Hermite polynomials.
+    nodes, a = gauss_hermite(40, 0.0, 1.0), 0.7
+    rates = Rates(nodes.points, -a * nodes.points, np.array([[2.0 * a]]), nodes.weights)
+    generator = fit_generator(rates, Hermite(1, 7))
+    for found in (
+        eigenpairs(generator),
+        eigenpairs(compress(Hermite(1, 7)(nodes.points), rates_of(Hermite(1, 7), *rates[:3]), nodes.weights)),
+    ):
+        np.testing.assert_allclose(np.sort(np.real(found.values)), -a * np.arange(8)[::-1], atol=1e-9)
+        assert (found.residuals < found.floors).all()
     assert found.residuals.max() < 1e-11
+    # A normal operator: RES is the distance to its spectrum, on the span.
+    z = np.array([-1.0, 0.5 + 0.3j])
+    distance = np.abs(z[:, None] + a * np.arange(8)).min(axis=1)
+    np.testing.assert_allclose(pseudospectrum(generator, z).residuals, distance, rtol=1e-8)
+    for call in (measure_preserving, lambda source: verified_spectrum(source, z, isometry=True)):
+        with pytest.raises(ArgumentError, match="a generator is no isometry"):
+            call(generator)
+    assert len(verified_spectrum(generator, -a * np.arange(8)).within(1e-5)) == 8
 
 
 def test_duffing_with_radial_functions():

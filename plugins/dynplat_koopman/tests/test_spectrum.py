@@ -240,7 +240,9 @@ def test_acceptance_and_its_errors():
         pairs.accepted(1e-9)
     with pytest.raises(ArgumentError, match="is not above"):
         pseudospectrum(moments_of(psi_x, psi_y, w), [0.5]).within(1e-10)
-    with pytest.raises(ArgumentError, match=r"expected a Compression, a fitted Operator, or moments.*got ndarray"):
+    with pytest.raises(
+        ArgumentError, match=r"expected a Compression, a fitted Operator or Generator, or moments.*got ndarray"
+    ):
         eigenpairs(psi_x)
     with pytest.raises(ArgumentError, match=r"a column of 40 coefficients for each of the 2 values"):
         residuals(compress(psi_x, psi_y, w), [1.0, 0.5], np.ones((40, 3)))
