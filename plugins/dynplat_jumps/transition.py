@@ -146,7 +146,9 @@ def _squarings(length: Array) -> Any:
     known = concrete(length)
     if known is not None:
         with np.errstate(divide="ignore"):
-            return np.maximum(np.ceil(np.log2(np.asarray(known, np.float64) / _STEP)), 0.0)
+            wanted = np.maximum(np.ceil(np.log2(np.asarray(known, np.float64) / _STEP)), 0.0)
+        # No halving helps a length that is infinite or no number: the answer is NaN.
+        return np.where(np.isfinite(wanted), wanted, 0.0)
     xp = array_namespace(length)
     length = stop_gradient(length)
     wanted = xp.ceil(xp.log2(xp.where(length > _STEP, length, _STEP) / _STEP))

@@ -207,7 +207,7 @@ def backward_log(generator, gaps, log_transition, dlog_transition, wanted, dgene
 def _powers(generator, g, table, B, power, work, zero):
     """Put the powers of B into the table; return Omega and the number of jumps of the longest shortest path."""
     K, n4 = generator.shape[1], B.shape[1]
-    one = B[0, 0] * 0 + 1
+    one = zero[0, 0] + 1
     omega = 0.0
     for i in range(K):
         omega = max(omega, abs(generator[g, i, i]))
@@ -247,9 +247,13 @@ def _coefficients(gaps, g, first, count, omega, far, K, coefficients, squarings)
         while length > longest and s < _MOST:
             length *= 0.5
             s += 1
+        if length <= longest:
+            largest = max(largest, length)
+        else:
+            # Infinite or no number, and so is the answer: the number of terms must not follow it out of the tables.
+            length, s = np.nan, 0
         squarings[b] = s
         coefficients[b, 0] = length
-        largest = max(largest, length)
     terms = num_terms(largest, far) + 1
     for b in range(count):
         x = coefficients[b, 0] + 0.0
@@ -271,7 +275,7 @@ def _coefficients(gaps, g, first, count, omega, far, K, coefficients, squarings)
 def _pull_back(generator, g, omega, far, table, dtable, B, power, work, turned, bar, zero, dgenerator):
     """Lead the gradients of the powers of B back to the generator."""
     K, n4 = generator.shape[1], B.shape[1]
-    one = B[0, 0] * 0 + 1
+    one = zero[0, 0] + 1
     dB = np.zeros_like(B)
     last = num_terms(longest_step(K), far)
     bar[:] = 0.0

@@ -204,3 +204,23 @@ def test_refusals():
         transition_probabilities(np.zeros((2, 2)), np.array([1.0, -1.0]))
     with pytest.raises(ArgumentError, match="`generator` must have shape"):
         transition_probabilities(np.zeros((2, 3)), np.array([1.0]))
+
+
+@pytest.mark.parametrize("scale", [1e306, np.inf, np.nan])
+@pytest.mark.parametrize("K", [2, 5, 12])
+@pytest.mark.parametrize("driver", ["compiled", "sequential"])
+def test_rates_beyond_all_numbers_give_nan_and_leave_others_alone(scale, K, driver):
+    """A search or a sampler may go there; nothing may be written beside the tables of a kernel."""
+    off = np.where(np.eye(K, dtype=bool), 0.0, scale)
+    wild = off - np.diag(np.where(np.isfinite(scale), (K - 1) * scale, scale) * np.ones(K))
+    tame = random_generator(np.random.default_rng(0), K)
+    gaps = np.array([0.3, 2000.0, 0.0, 1.0] * 5)
+    both = torch.tensor(np.stack([wild, tame])).requires_grad_(True)
+    with np.errstate(all="ignore"):
+        for function in (transition_probabilities, log_transition_probabilities):
+            found = function(both, gaps, driver=driver)
+            alone = function(both[1:], gaps, driver=driver)
+            np.testing.assert_array_equal(found[1].detach(), alone[0].detach())
+            assert not torch.isfinite(found[0, 1]).any()
+            (slope,) = torch.autograd.grad(alone.exp().sum() + torch.nansum(found[0]), both)
+            assert torch.isfinite(slope[1]).all()
