@@ -284,6 +284,8 @@ def compress_moments(
         raise ArgumentError(
             f"`gram`, `cross` and `target` must have one shape (N, N); got {G.shape}, {A.shape} and {L.shape}."
         )
+    if not (np.real(np.diagonal(G)) >= 0).all():
+        raise ArgumentError("`gram` has a negative number on its diagonal, where squared norms stand.")
     count = getattr(moments, "count", None)
     if count is not None and basis is None:
         _check_count(N if rank is None else rank, int(count), tolerance)
@@ -315,6 +317,8 @@ def compress_moments(
 def as_matrix(name: str, values: Any) -> np.ndarray:
     """A finite matrix of float64 or complex128."""
     found = np.asarray(values)
+    if found.dtype.kind not in "fciub":
+        raise ArgumentError(f"`{name}` must hold numbers; got {found.dtype}.")
     found = found.astype(np.complex128 if np.iscomplexobj(found) else np.float64, copy=False)
     if found.ndim != 2 or not found.size:
         raise ArgumentError(f"`{name}` must be a matrix with rows and columns; got shape {found.shape}.")
@@ -331,9 +335,13 @@ def as_weights(weights: Any, count: int) -> np.ndarray:
 
 def checked_weights(weights: Any, count: int) -> np.ndarray:
     """Weights (count,), finite, not negative and not all zero."""
-    found = np.asarray(weights, dtype=np.float64)
-    if found.shape != (count,):
-        raise ArgumentError(f"`weights` must hold one weight for each of the {count} pairs; got shape {found.shape}.")
+    found = np.asarray(weights)
+    if found.shape != (count,) or found.dtype.kind not in "fiub":
+        raise ArgumentError(
+            f"`weights` must hold a real number for each of the {count} pairs; got {found.dtype} of shape "
+            f"{found.shape}."
+        )
+    found = found.astype(np.float64)
     if not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
         raise ArgumentError("`weights` must be finite, not negative, and not all 0: they are those of a measure.")
     return found

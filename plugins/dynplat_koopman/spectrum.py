@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh, svd
 
-from dynplat.errors import ArgumentError
+from dynplat.errors import ArgumentError, DataError
 from dynplat_koopman.compression import Compression, as_matrix, as_weights, compress_moments
 from dynplat_koopman.edmd import Operator
 from dynplat_koopman.fitted import AbstractFitted
@@ -206,8 +206,14 @@ def _held_out(
             f"`psi_x` and `psi_y` must have one shape (M, N) and `vectors` (N, {len(values)}); got {X.shape}, "
             f"{Y.shape} and {vectors.shape}."
         )
-    before = X @ vectors
-    return np.abs(Y @ vectors - before * values) ** 2, np.abs(before) ** 2, as_weights(weights, len(X))
+    before, w = X @ vectors, as_weights(weights, len(X))
+    size = np.abs(before) ** 2
+    if not (w @ size > 0).all():
+        raise DataError(
+            f"function {int(np.argmin(w @ size))} is 0 at all held-out points.",
+            hint="Take points where the functions live.",
+        )
+    return np.abs(Y @ vectors - before * values) ** 2, size, w
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,7 +279,8 @@ def pseudospectrum(source: Any, points: Any) -> Pseudospectrum:
         columns = np.where(flat.imag < 0, columns.conj(), columns)
     vectors = compression.basis @ columns
     floors = compression.floors(flat, vectors).reshape(z.shape)
-    return Pseudospectrum(z, found[where].reshape(z.shape), vectors.reshape(-1, *z.shape), floors)
+    vectors = vectors.reshape(compression.num_functions, *z.shape)
+    return Pseudospectrum(z, found[where].reshape(z.shape), vectors, floors)
 
 
 def _smallest(compression: Compression, target: np.ndarray, size: float, z: complex) -> tuple[float, np.ndarray]:

@@ -117,7 +117,7 @@ class StochasticOperator:
         )
         residuals = np.sqrt(squares)
         floors = np.sqrt(squares + 2.0 * errors) - residuals
-        vectors = (self.pooled.basis @ columns).reshape(-1, *z.shape)
+        vectors = (self.pooled.basis @ columns).reshape(self.pooled.num_functions, *z.shape)
         return Pseudospectrum(z, residuals.reshape(z.shape), vectors, floors.reshape(z.shape))
 
 

@@ -12,7 +12,7 @@ from dynplat_koopman.compression import compress, compress_blocks, compress_mome
 from dynplat_koopman.dictionaries.monomials import Monomials
 from dynplat_koopman.pairs import Pairs
 from dynplat_koopman.spectrum import eigenpairs
-from dynplat_koopman.tests.systems import moments_of
+from dynplat_koopman.tests.systems import Galerkin, moments_of
 
 
 def random_data(seed, M=60, N=7, is_complex=True):
@@ -137,6 +137,12 @@ def test_what_cannot_be_is_refused():
         compress_blocks([])
     with pytest.raises(ArgumentError, match="not finite"):
         compress(np.where(np.arange(60)[:, None] == 3, np.nan, psi_x), psi_y)
+    with pytest.raises(ArgumentError, match="a real number for each of the 60 pairs; got complex128"):
+        compress(psi_x, psi_y, w + 1j)
+    with pytest.raises(ArgumentError, match="`psi_x` must hold numbers"):
+        compress([["a", "b"]] * 3, psi_y)
+    with pytest.raises(ArgumentError, match="negative number on its diagonal"):
+        compress_moments(Galerkin(-np.eye(2), np.eye(2), np.eye(2)))
     with pytest.raises(ArgumentError, match=r"one shape \(M, N\)"):
         compress(psi_x, psi_y[:, :3])
     with pytest.raises(ArgumentError, match="not negative"):

@@ -7,7 +7,7 @@ import pytest
 from numpy.polynomial import legendre
 from scipy.linalg import eigh
 
-from dynplat.errors import ArgumentError
+from dynplat.errors import ArgumentError, DataError
 from dynplat_koopman.compression import compress, compress_moments, compress_pairs
 from dynplat_koopman.dictionaries.monomials import Monomials
 from dynplat_koopman.edmd import fit_edmd
@@ -246,6 +246,9 @@ def test_acceptance_and_its_errors():
         eigenpairs(psi_x)
     with pytest.raises(ArgumentError, match=r"a column of 40 coefficients for each of the 2 values"):
         residuals(compress(psi_x, psi_y, w), [1.0, 0.5], np.ones((40, 3)))
+    assert pseudospectrum(compress(psi_x, psi_y, w), []).vectors.shape == (40, 0)
+    with pytest.raises(DataError, match="function 0 is 0 at all held-out points"):
+        pairs.held_out(np.zeros((3, 40)), np.zeros((3, 40)))
     with pytest.raises(ArgumentError, match="finite complex numbers"):
         pseudospectrum(compress(psi_x, psi_y, w), [np.nan])
 
