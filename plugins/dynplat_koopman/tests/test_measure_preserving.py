@@ -124,6 +124,9 @@ def test_duffing_s_isometry(duffing_values):
     assert np.abs(np.abs(fitted.pairs.values) - 1.0).max() <= 4e-15
     columns = fitted.columns
     assert np.abs(columns.conj().T @ columns - np.eye(100)).max() < 1e-13
+    # They are the nearest isometry's own, not only brought to the circle.
+    unitary = polar(compression.matrix)[0]
+    assert np.abs(unitary @ columns - columns * fitted.pairs.values).max() < 1e-13
     inner = np.sqrt(np.full(15_000, 1 / 15_000))[:, None] * duffing_values[0] @ fitted.pairs.vectors
     np.testing.assert_allclose(inner.conj().T @ inner, np.eye(100), atol=1e-8)
     weights = np.abs(inner.conj().T @ duffing_values[0][:, 0]) ** 2 / 15_000
