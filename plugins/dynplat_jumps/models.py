@@ -31,9 +31,10 @@ class AbstractChain(AbstractModel):
             which the data show a move.
         num_states: Number of states; by default as many as the largest label asks for.
         first_state: Label of the first state; by default 0 where the data hold a 0, else 1.
-        initial: Law of the state at the first row: `empirical` (shares among the first rows of the training data; their
-            probability is a constant of the likelihood, and where all start alike it is one), `free` (a parameter),
-            `uniform`, `first` (all mass on the first state) or `stationary`.
+        initial: Law of the state at the first row: `empirical` (shares among the first rows of the training data, with
+            half a series more in every state that one starts in or that can be left; a constant of the likelihood, and
+            where all start alike it is one), `free` (a parameter), `uniform`, `first` (all mass on the first state) or
+            `stationary`.
         covariates: Names of static covariates that act on the log of every rate, in their distance from the mean.
         inputs: Names of the data's inputs that do so too: covariates that change with time, each held from a row until
             the next.
@@ -117,7 +118,7 @@ class AbstractChain(AbstractModel):
             first_state=visits.first,
             num_states=visits.num_states,
             links=np.array(structure.links, dtype=np.int64).reshape(-1, 2),
-            initial=visits.frequencies(),
+            initial=visits.initial_law(structure),
             rate=visits.rate(structure),
             **parts.covariate_constants(data, self.covariates),
             **parts.input_constants(data, self.inputs),
@@ -250,8 +251,8 @@ class BirthDeath(AbstractModel):
     Args:
         capacity: Largest count that the chain can reach; by default twice the largest in the data, and that plus 10.
         immigration: Whether there is immigration; without it a population that has died out stays so.
-        initial: `empirical`, `uniform` or `stationary` (with immigration): law of the count at the first row. Where
-            `empirical`, counts that started no series of the training data have probability 0.
+        initial: `empirical`, `uniform` or `stationary` (with immigration): law of the count at the first row
+            (see `jumps/panel`).
     """
 
     entry = entries.BIRTH_DEATH
@@ -276,7 +277,9 @@ class BirthDeath(AbstractModel):
         visits.check_possible(structure)
         total = float(((visits.state[visits.later - 1] + 1.0) * visits.gap).sum())
         return summarise(data).with_values(
-            capacity=capacity, initial=visits.frequencies(), rate=(visits.changes() + 1.0) / (total or 1.0) / 2.0
+            capacity=capacity,
+            initial=visits.initial_law(structure),
+            rate=(visits.changes() + 1.0) / (total or 1.0) / 2.0,
         )
 
     def prior(self, pp: AbstractLanguage, context: Context) -> None:

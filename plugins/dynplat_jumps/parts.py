@@ -135,10 +135,20 @@ class Visits:
                 hint="Choose a `structure` in which a starting state can be left.",
             )
 
-    def frequencies(self) -> np.ndarray:
-        """Shares of the states among first rows, (K,); equal ones where there is no row."""
+    def initial_law(self, structure: RateStructure) -> np.ndarray:
+        r"""Law of the state at the first row of a series, (K,), from those of these series.
+
+        .. math:: p_k = \frac{n_k + 1/2}{\sum_{l} (n_l + 1/2)}
+
+        with n series that start in k, over the states in which one starts or that can be left (Jeffreys' prior). Where
+        two series or more all start in one state, that is how they are made, and it has probability 1.
+        """
         counts = np.bincount(self.state[self.begins], minlength=self.num_states).astype(float)
-        return counts / counts.sum() if counts.sum() else np.full(self.num_states, 1.0 / self.num_states)
+        if counts.max(initial=0.0) == counts.sum() >= 2:
+            return counts / counts.sum()
+        weights = np.where((counts > 0) | ~structure.absorbing, counts + 0.5, 0.0)
+        weights = weights if weights.any() else np.ones(self.num_states)
+        return weights / weights.sum()
 
     def rate(self, structure: RateStructure) -> float:
         """A rate per link on the data's own clock: changes over time, spread over the links of a state."""

@@ -201,8 +201,39 @@ def test_psoriatic_arthritis_as_published(mirror):
         effect = torch.stack([z[[3, 3, 4]], z[5].expand(3)])
         sites = {"rate": torch.exp(z[:3])[None], "effect": effect[None]}
         value = -2.0 * (model.process(sites, context).log_prob(observations).sum() + start)
-        value.backward()
-        return value.item(), z.grad.numpy()
+        (slope,) = torch.autograd.grad(value, z)
+        return value.item(), slope.numpy()
 
     found = minimize(loss, np.log([0.1, 0.1, 0.1, 1.0, 1.0, 1.0]), jac=True, method="BFGS")
     assert found.fun == pytest.approx(1114.89946121717, abs=1e-4)
+
+
+def test_new_series_may_start_where_no_training_series_did():
+    def law(starts, **options):
+        rows = [[start, start + 1 if start < 4 else start] for start in starts]
+        model = dp.load_model("jumps/panel", structure="progressive", num_states=4, first_state=1, **options)
+        return model, model.prepare(chain(rows))
+
+    model, context = law([1, 1, 1, 2])
+    # Half a series more in each state but the last, which is never left and in which none starts.
+    np.testing.assert_allclose(context["initial"], [3.5 / 5.5, 1.5 / 5.5, 0.5 / 5.5, 0.0], rtol=1e-15)
+    sites = {"rate": torch.ones(1, 3).double()}
+    process = model.process(sites, context)
+    held_out = process.log_prob(observations_from(chain([[3, 4]])))
+    np.testing.assert_allclose(held_out, np.log(0.5 / 5.5 * -np.expm1(-1.0)), rtol=1e-12)
+    assert law([1, 4])[1]["initial"].tolist() == pytest.approx([1.5 / 4.0, 0.5 / 4.0, 0.5 / 4.0, 1.5 / 4.0])
+    # All alike by design; one series alone says nothing of a design.
+    assert law([2, 2])[1]["initial"].tolist() == [0.0, 1.0, 0.0, 0.0]
+    assert law([2])[1]["initial"].tolist() == pytest.approx([0.2, 0.6, 0.2, 0.0])
+
+
+def test_the_start_is_a_constant_of_the_likelihood(mirror):
+    data = dp.load_dataset("psoriatic-arthritis")
+    sites = {"rate": torch.tensor([[0.1, 0.2, 0.3]]).double()}
+    totals = []
+    for initial in ("empirical", "uniform"):
+        model = dp.load_model("jumps/panel", structure="progressive", initial=initial)
+        totals.append(float(model.process(sites, model.prepare(data)).log_prob(observations_from(data)).sum()))
+    counts = np.array([212, 76, 17])
+    constant = (counts * np.log((counts + 0.5) / 306.5)).sum() - 305 * np.log(0.25)
+    assert totals[0] - totals[1] == pytest.approx(constant, rel=1e-9)
