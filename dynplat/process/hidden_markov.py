@@ -174,6 +174,14 @@ class HiddenMarkov(AbstractProcess):
         mask = asarray_like(observations.mask, steps)
         return xp.where(xp.any(mask, axis=-1), steps, 0.0)
 
+    def log_density(self, observations: Observations) -> Array:
+        """Log density of each row's observed cells in each state, (..., time, K).
+
+        Raises:
+            ArgumentError: Shapes do not fit.
+        """
+        return self._chain(observations).log_density
+
     def filter(self, observations: Observations) -> FilteredStates:
         """Laws of the states given the past (arguments as for `log_prob_steps`).
 

@@ -24,10 +24,9 @@ Sources: Kalbfleisch and Lawless (1985), doi:10.1080/01621459.1985.10478195; Jac
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +36,12 @@ from dynplat.process import AbstractConditional, AbstractEmission, AbstractProce
 from dynplat.process.gaps import gaps_between, spread_rows
 from dynplat.process.grid import Grid, check_order, check_start, inputs_of, merge_times, rows_of, with_a_row
 from dynplat.process.hidden_markov_conditional import HiddenMarkovPredictive
+from dynplat.scan import check_driver, runs_compiled
 from dynplat_jumps.drive import Drive
 from dynplat_jumps.kinds import Kinds, between, kinds_of
+from dynplat_jumps.likelihood import compiled_log_prob_steps
 from dynplat_jumps.transition import log_transition_probabilities, logarithm, transition_probabilities
+from dynplat_jumps.ways import Ways, share
 
 #: Row sums of a generator are 0 to this, relative to its largest rate.
 _SUMS = 1e-6
@@ -162,8 +164,36 @@ class MarkovJump(AbstractProcess):
         Raises:
             ArgumentError: Times decrease, a mark or a value is unknown, inputs are missing, or shapes do not fit.
         """
-        chain = self.chain(observations.times, observations.inputs, kinds=kinds_of(observations))
-        return chain.log_prob_steps(observations)
+        kinds = kinds_of(observations)
+        terms = self._terms_by_gaps(observations) if kinds is None or not kinds.any else None
+        if terms is not None:
+            return terms
+        return self.chain(observations.times, observations.inputs, kinds=kinds).log_prob_steps(observations)
+
+    def _terms_by_gaps(self, observations: Observations) -> Array | None:
+        """Terms of rows that share no gaps, by a kernel that keeps no transitions; None elsewhere."""
+        shapes = tuple(observations.times.shape), tuple(observations.values.shape)
+        if self.breaks or self.drive is not None or not runs_compiled(check_driver(self.driver), self.like):
+            return None
+        if 0 in (*self.batch_shape, *shapes[0], *shapes[1]) or shapes[0][-1:] != shapes[1][-2:-1]:
+            return None
+        gaps = gaps_between(observations.times)
+        check_order(observations.times, gaps)
+        if self._shared(self._ways(observations.times, gaps, None, None)) is not None:
+            return None
+        # A chain that stays where it is checks all but the transitions.
+        K, like = self.num_states, self.like
+        lead = np.broadcast_shapes(tuple(self.generator.shape[:-3]), tuple(gaps.shape[:-1]))
+        still = np.broadcast_to(np.where(np.eye(K, dtype=bool), 0.0, -np.inf), (*lead, 1, K, K))
+        chain = HiddenMarkov(self.log_initial, asarray_like(still, like), self.emission, driver=self.driver)
+        log_density = chain.log_density(observations)
+        if prod(np.broadcast_shapes(lead, self.log_initial.shape[:-1], log_density.shape[:-2])) > max(prod(lead), 1):
+            return None
+        steps = compiled_log_prob_steps(
+            *common_type(self.generator[..., 0, :, :], asarray_like(gaps, like), chain.log_initial, log_density)
+        )
+        xp = array_namespace(steps)
+        return xp.where(xp.any(asarray_like(observations.mask, steps), axis=-1), steps, 0.0)
 
     def sample(self, times: Array, *, random: Random, inputs: Array | None = None) -> Draw:
         """Draw trajectories at `times`, (..., series, time), one for each leading index of the parameters."""
@@ -176,15 +206,22 @@ class MarkovJump(AbstractProcess):
     def _log_transition(self, times: Array, gaps: Array, inputs: Array | None, kinds: Kinds | None) -> Array:
         """Logarithms of what leads into each row, (..., series or 1, T or 1, K, K)."""
         ways = self._ways(times, gaps, inputs, kinds)
+        shared = self._shared(ways)
+        if shared is None:
+            return self._log_factors(ways)
+        table = self._log_factors(shared[0])
+        return spread_rows(table, np.arange(shared[0].size), shared[1])
+
+    def _shared(self, ways: Ways) -> tuple[Ways, np.ndarray] | None:
+        """What `share` gives, where that is less work."""
         shared = share(ways)
         own = tuple(self.generator.shape[:-3])
         if self.drive is not None:
             own = tuple(np.broadcast_shapes(own, tuple(self.drive.effect.shape[:-3])))
         lead = np.broadcast_shapes(own, ways.lead)
         if shared is None or prod(own) * shared[0].size > _WORTH * prod(lead) * ways.size:
-            return self._log_factors(ways)
-        table = self._log_factors(shared[0])
-        return spread_rows(table, np.arange(shared[0].size), shared[1])
+            return None
+        return shared
 
     def _ways(self, times: Array, gaps: Array, inputs: Array | None, kinds: Kinds | None) -> Ways:
         spans = _spans(times, gaps, self.breaks)
@@ -268,77 +305,6 @@ def _log_stay(Q: Array, spans: list[Array]) -> Array:
     for piece, span in enumerate(spans):
         total = total + asarray_like(span, Q)[..., None] * exits[..., piece, :]
     return total
-
-
-class Ways(NamedTuple):
-    """The ways into rows of a chain.
-
-    Attributes:
-        spans: Parts of the gap before each row that lie in each piece of the generator, (..., time) each.
-        quiet: Nothing happened since the row before, (..., time), or None where nothing is known of any row.
-        jump: The row's state was entered at exactly its time, (..., time), or None.
-        piece: Piece of the generator at the row's time, (..., time), or None where there is one.
-        held: Inputs before the row in their distance from the centre, (..., time, k), or None where none count.
-    """
-
-    spans: list[Array]
-    quiet: np.ndarray | None
-    jump: np.ndarray | None
-    piece: Array | None
-    held: Array | None = None
-
-    @property
-    def lead(self) -> tuple[int, ...]:
-        """Leading axes."""
-        shapes = [tuple(array.shape[:-1]) for array in (*self.spans, self.quiet, self.jump) if array is not None]
-        shapes += [] if self.held is None else [tuple(self.held.shape[:-2])]
-        return tuple(np.broadcast_shapes(*shapes))
-
-    @property
-    def size(self) -> int:
-        """Number of rows."""
-        return int(self.spans[0].shape[-1])
-
-
-def share(ways: Ways) -> tuple[Ways, np.ndarray] | None:
-    """The different ways, and which of them leads into each row; None where they are only being traced."""
-    held = [] if ways.held is None else [ways.held[..., k] for k in range(int(ways.held.shape[-1]))]
-    known = (*ways.spans, *held, ways.quiet, ways.jump, ways.piece)
-    arrays = [concrete(array) for array in known if array is not None]
-    if any(array is None for array in arrays):
-        return None
-    lead = ways.lead
-    stacked = np.stack(
-        [np.broadcast_to(np.asarray(array, np.float64), (*lead, ways.size)) for array in arrays if array is not None],
-        axis=-1,
-    )
-    unique, index = _unique_rows(np.ascontiguousarray(stacked).tobytes(), stacked.shape)
-    columns = list(unique.T)
-    spans = columns[: len(ways.spans)]
-    inputs = columns[len(ways.spans) : len(ways.spans) + len(held)]
-    rest = columns[len(ways.spans) + len(held) :]
-    quiet = rest.pop(0) > 0 if ways.quiet is not None else None
-    jump = rest.pop(0) > 0 if ways.jump is not None else None
-    piece = rest.pop(0).astype(np.int64) if ways.piece is not None else None
-    return Ways(spans, quiet, jump, piece, np.stack(inputs, axis=-1) if inputs else None), index
-
-
-@lru_cache(maxsize=8)  # an optimiser asks for the same rows again and again
-def _unique_rows(content: bytes, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Different rows and where each stands, with one copy along leading axes on which nothing depends."""
-    rows = np.frombuffer(content, dtype=np.float64).reshape(shape)
-    for axis in range(rows.ndim - 2):
-        if rows.shape[axis] > 1 and (rows == rows.take([0], axis=axis)).all():
-            rows = rows.take([0], axis=axis)
-    # Rows as single values: what sorts them need not be the order of numbers.
-    flat = np.ascontiguousarray(rows.reshape(-1, shape[-1]) + 0.0)
-    keys = flat.view(np.dtype((np.void, flat.dtype.itemsize * shape[-1]))).ravel()
-    _, first, index = np.unique(keys, return_index=True, return_inverse=True)
-    unique = np.ascontiguousarray(flat[first])
-    index = index.reshape(rows.shape[:-1])
-    unique.setflags(write=False)
-    index.setflags(write=False)
-    return unique, index
 
 
 def _where_free(span: Array, quiet: np.ndarray) -> Array:

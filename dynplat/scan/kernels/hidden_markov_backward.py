@@ -149,7 +149,7 @@ def _scaled(
             break
         if moving:
             _turn(log_transition[gA, t], room, turned)
-        multiply(source, matrix, result)
+        multiply(source, matrix, 0, K, result)
         if want_transition:
             for i in range(K):
                 law[i] = filtered[g, t - 1, i]

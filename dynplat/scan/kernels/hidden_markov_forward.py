@@ -172,10 +172,9 @@ def pack(log_matrix, floor, flat, packed):
 
 
 @leaf
-def multiply(vector, matrix, result):
-    """Put vector @ matrix into `result` (lanes, 8); `matrix` (rows lanes, 8) has its columns in lanes."""
+def multiply(vector, matrix, first, rows, result):
+    """Put vector @ matrix into `result` (lanes, 8); of the lines (..., 8) of `matrix` its rows begin at `first`."""
     count = result.shape[0]
-    rows = matrix.shape[0] // count
     fours = rows - rows % 4
     pairs = count - count % 2
     # Several sums at once: each waits for its own last addition only.
@@ -184,7 +183,7 @@ def multiply(vector, matrix, result):
         b0, b1, b2, b3 = same(0.0), same(0.0), same(0.0), same(0.0)
         for i in range(0, fours, 4):
             v0, v1, v2, v3 = same(vector[i]), same(vector[i + 1]), same(vector[i + 2]), same(vector[i + 3])
-            k = i * count + c
+            k = first + i * count + c
             a0, b0 = plus_times(a0, v0, load(matrix, k)), plus_times(b0, v0, load(matrix, k + 1))
             k += count
             a1, b1 = plus_times(a1, v1, load(matrix, k)), plus_times(b1, v1, load(matrix, k + 1))
@@ -194,21 +193,21 @@ def multiply(vector, matrix, result):
             a3, b3 = plus_times(a3, v3, load(matrix, k)), plus_times(b3, v3, load(matrix, k + 1))
         for i in range(fours, rows):
             v0 = same(vector[i])
-            a0 = plus_times(a0, v0, load(matrix, i * count + c))
-            b0 = plus_times(b0, v0, load(matrix, i * count + c + 1))
+            a0 = plus_times(a0, v0, load(matrix, first + i * count + c))
+            b0 = plus_times(b0, v0, load(matrix, first + i * count + c + 1))
         store(result, c, add(add(a0, a1), add(a2, a3)))
         store(result, c + 1, add(add(b0, b1), add(b2, b3)))
     if pairs < count:
         c = pairs
         a0, a1, a2, a3 = same(0.0), same(0.0), same(0.0), same(0.0)
         for i in range(0, fours, 4):
-            k = i * count + c
+            k = first + i * count + c
             a0 = plus_times(a0, same(vector[i]), load(matrix, k))
             a1 = plus_times(a1, same(vector[i + 1]), load(matrix, k + count))
             a2 = plus_times(a2, same(vector[i + 2]), load(matrix, k + 2 * count))
             a3 = plus_times(a3, same(vector[i + 3]), load(matrix, k + 3 * count))
         for i in range(fours, rows):
-            a0 = plus_times(a0, same(vector[i]), load(matrix, i * count + c))
+            a0 = plus_times(a0, same(vector[i]), load(matrix, first + i * count + c))
         store(result, c, add(add(a0, a1), add(a2, a3)))
 
 
@@ -268,7 +267,7 @@ def _scaled(g, begin, law, log_initial, log_transition, log_density, packed, log
             if t > 0:
                 if moving and not pack(log_transition[gA, t], floor, room, packed):
                     return False
-                multiply(law, matrix, forecast)
+                multiply(law, matrix, 0, K, forecast)
             # The sum of the row before divides here, so that it can be formed while the product is.
             scale = same(inverse)
             sums, least_predicted, least_law = nothing, one, one
