@@ -44,7 +44,8 @@ class Capabilities:
         states: Has latent states that can be asked for.
         coherent: The laws it gives for different sets of query times are marginals of one law.
         gradients: `log_prob` is differentiable in the parameters.
-        irregular_times: Accepts any increasing times.
+        irregular_times: Accepts any increasing times; otherwise rows lie on a grid of equal steps, from which some may
+            be absent where missing values are accepted.
         missing_values: Accepts element-wise missing values; a missing value is marginalised.
         inputs: Accepts known inputs (controls).
         new_series: A posterior can be asked about series it was not fitted to.

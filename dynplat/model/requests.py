@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from dynplat.data import Snapshots, Trajectories
     from dynplat.model.base import AbstractModel
 
+#: Times are on a grid when they miss it by no more than this part of a step: tables round what they hold.
+_SAME_STEP = 1e-3
+
 _WORDS = {
     "prior": "a prior",
     "likelihood": "a likelihood",
@@ -90,19 +93,27 @@ def _check_data(model: AbstractModel, claims: Capabilities, data: Any, purpose: 
     rows = np.arange(data.times.shape[1]) < np.asarray(data.lengths)[:, None]
     if not claims.missing_values and not data.mask[rows].all():
         problems.append("no missing values, and the data have holes")
-    if not claims.irregular_times and not _has_regular_times(data):
+    if not claims.irregular_times and not _has_regular_times(data, absent=claims.missing_values):
         problems.append("equal steps, and the times are irregular: resample the data or pick another model")
     problems += _value_problems(claims, data)
     if problems:
         raise CapabilityError(f"{model.entry.id} takes {'; it takes '.join(problems)}.")
 
 
-def _has_regular_times(data: Trajectories) -> bool:
+def _has_regular_times(data: Trajectories, *, absent: bool) -> bool:
+    """Whether the rows of each series are one step apart, or with `absent` a whole number of its smallest gap."""
     for times, length in zip(data.times, data.lengths, strict=True):
         gaps = np.diff(times[:length])
+        gaps = gaps[gaps > 0]
+        if not gaps.size:
+            continue
         # Far from zero the times themselves are rounded, and their differences with them.
         rounding = 4 * np.finfo(float).eps * float(np.max(np.abs(times[:length]), initial=0.0))
-        if gaps.size and not np.allclose(gaps, gaps[0], rtol=1e-6, atol=rounding):
+        step = float(np.median(gaps[gaps <= gaps.min() * (1 + _SAME_STEP) + 2 * rounding]))
+        number = gaps / step
+        if not absent and (number > 1.5).any():
+            return False
+        if (np.abs(number - np.round(number)) > _SAME_STEP + 2 * rounding / step).any():
             return False
     return True
 

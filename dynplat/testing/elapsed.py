@@ -18,7 +18,8 @@ _COPIES = 20
 
 def check_time_matters(subject: Subject) -> None:
     """Stretching the gaps changes likelihood, simulation and predictions, unless the law does not know order at all."""
-    subject.need("irregular_times")
+    if not subject.takes_gaps:
+        raise CheckSkipped("the model takes rows at equal steps only")
     if not (subject.claims.likelihood or subject.claims.simulate or subject.claims.condition):
         raise CheckSkipped("nothing is declared that could depend on time")
     observations = subject.complete
@@ -51,10 +52,13 @@ def check_time_matters(subject: Subject) -> None:
 
 def check_splitting_a_gap_changes_nothing(subject: Subject) -> None:
     """An unobserved row inside a gap leaves log_prob as it was: the law lives in time, not in row numbers."""
-    subject.need("likelihood", "irregular_times", "missing_values", "coherent")
+    subject.need("likelihood", "missing_values", "coherent")
     observations = subject.observations
     where = 2
-    middle = 0.5 * (observations.times[..., where - 1] + observations.times[..., where])
+    before, after = observations.times[..., where - 1], observations.times[..., where]
+    middle = subject.between(before, after)
+    if not ((before < middle) & (middle < after)).all():
+        raise CheckSkipped(f"the gap before row {where} has no time inside it that the model takes")
     inputs, marks = observations.inputs, observations.marks
     split = Observations(
         times=np.insert(observations.times, where, middle, axis=-1),
@@ -80,7 +84,7 @@ def check_unit_of_time_is_free(subject: Subject) -> None:
     Under the same seed the prior must describe the same law, so that log_prob of the data stays as it was. A model
     whose prior speaks of physical time (a period of 12 given as an option, say) announces the failure of this check.
     """
-    subject.need("prior", "likelihood", "irregular_times")
+    subject.need("prior", "likelihood")
     from dynplat.inference.prior import sample_prior
 
     data = subject.data
@@ -123,12 +127,12 @@ def _is_exchangeable(subject: Subject, observations: Observations) -> bool:
 
 
 def _predictions_are_blind(subject: Subject, observations: Observations, slow: Observations) -> bool:
-    """Whether the answers half-way through every gap do not depend on how long the gaps are."""
+    """Whether the answers inside every gap do not depend on how long the gaps are."""
     if subject.family != "gaussian":
         return False
     questions = {"mean": lambda law: law.mean(), "variance": lambda law: law.variance()}
     answers = []
     for which in (observations, slow):
-        middle = 0.5 * (which.times[..., 1:] + which.times[..., :-1])
+        middle = subject.between(which.times[..., :-1], which.times[..., 1:])
         answers.append(subject.ask(which, middle, questions))
     return all(np.array_equal(answers[0][name], answers[1][name]) for name in questions)

@@ -15,6 +15,7 @@ from dynplat.testing.subject import FRAMEWORKS, NUM_POINTS, Subject, given, map_
 _NUM_DATA = 500
 #: Nominal; the scores of few rows are skewed, which raises it by a factor of about ten.
 _FALSE_ALARM = 1e-7
+_SHOWN = {"torch": "torch", "jax": "JAX", "numpy": "NumPy"}
 
 
 class Slope(NamedTuple):
@@ -55,17 +56,19 @@ def check_gradient(subject: Subject) -> None:
 def check_frameworks_agree(subject: Subject) -> None:
     """log_prob_steps are the same under torch and under JAX, to 1e-9."""
     subject.need("likelihood")
-    if len(_frameworks(subject)) < 2:
-        raise CheckSkipped("the model declares one language")
-    for point in range(NUM_POINTS):
-        compare_arrays(
-            "log_prob_steps under JAX against torch",
-            _slope(subject, "jax", point).steps,
-            subject.steps(subject.observations, point),
-            rtol=1e-9,
-            atol=1e-9,
-            cause="`process` does something else under one framework, or loses precision there.",
-        )
+    others = [name for name in _frameworks(subject) if name != subject.framework]
+    if not others:
+        raise CheckSkipped("the model runs in one framework")
+    for name in others:
+        for point in range(NUM_POINTS):
+            compare_arrays(
+                f"log_prob_steps under {_SHOWN[name]} against {_SHOWN[subject.framework]}",
+                _slope(subject, name, point).steps,
+                subject.steps(subject.observations, point),
+                rtol=1e-9,
+                atol=1e-9,
+                cause="`process` does something else under one framework, or loses precision there.",
+            )
 
 
 def check_likelihood_fits_simulation(subject: Subject) -> None:
@@ -95,6 +98,9 @@ def check_likelihood_fits_simulation(subject: Subject) -> None:
 
 
 def _frameworks(subject: Subject) -> list[str]:
+    """Frameworks of the languages; for a model without a prior those that differentiate, where it claims gradients."""
+    if not subject.claims.languages and subject.claims.gradients:
+        return ["torch", "jax"]
     return [FRAMEWORKS[language] for language in subject.claims.languages] or [subject.framework]
 
 
@@ -179,9 +185,10 @@ def _scores(subject: Subject, point: int) -> dict[str, np.ndarray]:
     one = map_leaves(subject.complete, lambda leaf: leaf[:1])
     values = subject.simulate(subject.seed + 5 + point, copies, one, context)
     many = map_leaves(one, lambda leaf: np.broadcast_to(leaf, (_NUM_DATA, *leaf.shape)))._replace(values=values)
-    if subject.framework == "torch":
+    differentiating = subject.framework if subject.framework != "numpy" else _frameworks(subject)[0]
+    if differentiating == "torch":
         gradients = _torch_slope(subject, copies, many, context).gradients
-    elif subject.framework == "jax":
+    elif differentiating == "jax":
         import jax
 
         with framework("jax") as to_array:

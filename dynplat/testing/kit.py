@@ -198,6 +198,7 @@ def parametrize_checks(
     *what: str | AbstractModel,
     seed: int = 0,
     slow: bool = False,
+    data: Trajectories | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> Any:
     """Parametrise a pytest test over the checks of models and plugins.
@@ -212,6 +213,7 @@ def parametrize_checks(
         what: Ids of models (`family/name`), names of plugins (all their models), or models built with options.
         seed: Seed of the checks.
         slow: Whether to run simulation-based calibration too.
+        data: Trajectories to work on instead of made ones, as for `check_model`.
         expected_failures: Reason by name of each check that is bound to fail; such a test is marked `xfail`, strictly.
     """
     import pytest
@@ -229,7 +231,7 @@ def parametrize_checks(
             if results[0].status != "passed":
                 raise PluginError(results[0].message)
         for model in models:
-            for check in list_checks(model, seed=seed, slow=slow, expected_failures=expected_failures):
+            for check in list_checks(model, seed=seed, slow=slow, data=data, expected_failures=expected_failures):
                 marks = [pytest.mark.xfail(reason=check.expected, strict=True)] if check.expected else []
                 params.append(pytest.param(_skipping(check), id=f"{model.entry.id}-{check.name}", marks=marks))
     return pytest.mark.parametrize("check", params)

@@ -11,15 +11,21 @@ if TYPE_CHECKING:
     from dynplat.data import Trajectories
 
 
-def made_data(claims: Any, seed: int) -> Trajectories:
-    """Make two ragged series as a model claims to take them: irregular times, holes, two channels, inputs."""
+def made_data(claims: Any, seed: int, lengths: tuple[int, ...] = (9, 6)) -> Trajectories:
+    """Make two ragged series as a model claims to take them: irregular times, holes, two channels, inputs.
+
+    Without irregular times, rows lie on a grid of step 1; some are absent where values may be missing.
+    """
     from dynplat.data import Trajectories
 
     rng = np.random.default_rng(seed)
     channels = 2 if claims.multichannel else 1
     times, values, inputs = [], [], []
-    for length in (9, 6):
+    for length in lengths:
         gaps = rng.uniform(0.3, 2.0, length) if claims.irregular_times else np.ones(length)
+        if not claims.irregular_times and claims.missing_values:
+            gaps = np.where(rng.uniform(size=length) < 0.2, 2.0, 1.0)
+            gaps[2] = 2.0
         times.append(np.cumsum(gaps))
         if "real" in claims.values:
             block = 5.0 + 2.0 * np.sin(times[-1])[:, None] + rng.normal(size=(length, channels))

@@ -184,7 +184,7 @@ def check_forecast_forgets_the_mask(subject: Subject) -> None:
     subject.need_gaussian()
     observations = subject.observations
     masked = hide(observations, ..., -1, slice(None))
-    step = np.array([1.0, 2.0, 4.0]) if not subject.claims.irregular_times else np.array([0.5, 1.0, 3.0])
+    step = np.array([0.5, 1.0, 3.0]) if subject.claims.irregular_times else subject.step * np.array([1.0, 2.0, 4.0])
     ahead = observations.times[..., -1:] + step
     base = subject.ask(masked, ahead, _MOMENTS)
     loud = masked._replace(values=np.where(masked.mask, masked.values, 1e5))
@@ -234,10 +234,16 @@ def _draws(
 
 
 def _queries(subject: Subject) -> np.ndarray:
-    """Times between the rows and, where the model forecasts, after them; (series, query)."""
+    """Times between the rows and, where the model forecasts, after them; (series, query).
+
+    For a model that takes equal steps only, all times of the grid.
+    """
     times = subject.observations.times
     if not subject.claims.irregular_times:
-        return times
+        if not subject.claims.missing_values:
+            return times
+        count = round(float(np.ptp(times, axis=-1).max()) / subject.step) + (3 if subject.claims.forecast else 1)
+        return times[..., :1] + subject.step * np.arange(count)
     inside = 0.5 * (times[..., 1:] + times[..., :-1])
     if not subject.claims.forecast:
         return inside

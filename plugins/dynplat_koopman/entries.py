@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynplat.records import ModelEntry, Reference
+from dynplat.records import Capabilities, ModelEntry, Reference
 
 WILLIAMS = Reference(
     "Williams, M. O., Kevrekidis, I. G. and Rowley, C. W. (2015). A data-driven approximation of the Koopman operator: "
@@ -15,4 +15,33 @@ COLBROOK_TOWNSEND = Reference(
     doi="10.1002/cpa.22125",
 )
 
-ENTRIES: tuple[ModelEntry, ...] = ()
+KORDA_MEZIC = Reference(
+    "Korda, M. and Mezić, I. (2018). Linear predictors for nonlinear dynamical systems: Koopman operator meets model "
+    "predictive control. Automatica 93.",
+    doi="10.1016/j.automatica.2018.03.046",
+)
+COLBROOK = Reference(
+    "Colbrook, M. J. (2023). The mpEDMD algorithm for data-driven computations of measure-preserving dynamical "
+    "systems. SIAM Journal on Numerical Analysis 61.",
+    doi="10.1137/22M1521407",
+)
+
+EDMD = ModelEntry(
+    id="koopman/edmd",
+    summary="Lifted linear-Gaussian process by extended dynamic mode decomposition",
+    location="dynplat_koopman.models:EDMD",
+    references=(WILLIAMS, KORDA_MEZIC, COLBROOK_TOWNSEND, COLBROOK),
+    capabilities=Capabilities(
+        prior=False, states=True, coherent=False, irregular_times=False, inputs=True, languages=()
+    ),
+)
+
+BAYESIAN = ModelEntry(
+    id="koopman/bayesian",
+    summary="Lifted linear-Gaussian process with a posterior over its Koopman operator",
+    location="dynplat_koopman.bayesian:BayesianEDMD",
+    references=(WILLIAMS, KORDA_MEZIC),
+    capabilities=Capabilities(states=True, coherent=False, irregular_times=False, inputs=True),
+)
+
+ENTRIES: tuple[ModelEntry, ...] = (EDMD, BAYESIAN)

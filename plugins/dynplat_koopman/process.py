@@ -33,6 +33,7 @@ from dynplat.arrays import (
     epsilon,
     eye_like,
     symmetrise,
+    take_rows,
 )
 from dynplat.errors import ArgumentError
 from dynplat.process import (
@@ -46,7 +47,7 @@ from dynplat.process import (
 from dynplat.process.dynamics.base import real_like
 from dynplat.process.gaps import gaps_between, grid_transitions
 from dynplat.process.gaussian_predictive import draw_noise
-from dynplat.process.grid import check_order, check_start, merge_times, rows_of, with_a_row
+from dynplat.process.grid import Grid, check_order, check_start, inputs_of, merge_times, rows_of, with_a_row
 
 #: Variance, beside the mean square of a function, with which a row that ends a hole says what its function is.
 _LIFT_NOISE = 1e-10
@@ -58,18 +59,31 @@ class Lifted(AbstractProcess):
     Args:
         process: The linear process of z, with a proper start that is given, and no inputs in what is observed (`D`).
         lift: The dictionary: a function from values (..., time, channel) to states (..., time, n).
+        noise_scale: By what the noise is multiplied from a complete row until the next one, a function from its lifted
+            state (..., time, n) to positive numbers (..., time); None for 1. Before the first complete row it is 1.
+        anchor: Values (channel,) that stand in for rows that are not complete where the dictionary is evaluated, so
+            that it stays finite there; None for 0. Nothing depends on them.
 
     Raises:
         ArgumentError: The process starts from its stationary law or a diffuse one, or has `D`.
     """
 
-    def __init__(self, process: LinearSDE, lift: Callable[[Array], Array]) -> None:
+    def __init__(
+        self,
+        process: LinearSDE,
+        lift: Callable[[Array], Array],
+        *,
+        noise_scale: Callable[[Array], Array] | None = None,
+        anchor: Array | None = None,
+    ) -> None:
         if process.is_stationary or process.diffuse is not None or process.D is not None:
             raise ArgumentError(
                 "`process` of Lifted must have a start `m0`, `P0` of its own, and neither `diffuse` nor `D`."
             )
         self.process = process
         self.lift = lift
+        self.noise_scale = noise_scale
+        self.anchor = anchor
 
     @property
     def like(self) -> Array:
@@ -90,10 +104,11 @@ class Lifted(AbstractProcess):
         F, Q, c = self._transitions(observations.times, inputs)
         complete = array_namespace(mask).all(mask, axis=-1)
         psi = self._psi(values, complete)
+        scale = self._scale(psi, complete)
         if self._has_holes(observations.mask):
-            chain = self._chain(F, Q, self._offsets(F, c, psi, complete), complete)
+            chain = self._chain(F, _times(Q, scale), self._offsets(F, c, psi, complete), complete)
         else:
-            chain = self._observed_chain(F, Q, c, psi)
+            chain = self._observed_chain(F, Q, c, psi, scale)
         return chain.log_prob_steps(Observations(observations.times, values, observations.mask))
 
     def sample(self, times: Array, *, random: Random, inputs: Array | None = None) -> Draw:
@@ -114,7 +129,10 @@ class Lifted(AbstractProcess):
         for row in range(size):
             if row:
                 here = 0 if F.shape[-3] == 1 else row
-                z = (F[..., here, :, :] @ self.lift(values[-1])[..., None])[..., 0] + noise[..., row, :]
+                psi, shock = self.lift(values[-1]), noise[..., row, :]
+                if self.noise_scale is not None:
+                    shock = xp.sqrt(self.noise_scale(psi[..., None, :])) * shock
+                z = (F[..., here, :, :] @ psi[..., None])[..., 0] + shock
                 z = z if c is None else z + c[..., 0 if c.shape[-2] == 1 else row, :]
             y = (process.H @ z[..., None])[..., 0] + fuzz[..., row, :]
             values.append(y if process.d is None else y + process.d)
@@ -139,11 +157,20 @@ class Lifted(AbstractProcess):
         return grid_transitions(process.dynamics, gaps, inputs, self.like, share=process.share_gaps)
 
     def _psi(self, values: Array, complete: Array) -> Array:
-        """Lifted rows; a row that is not complete is lifted from the offset of the channels instead, and not used."""
+        """Lifted rows; a row that is not complete is lifted from the anchor instead, and not used."""
         xp = array_namespace(values)
-        d = self.process.d
-        safe = xp.zeros_like(values) if d is None else 0.0 * values + d[..., None, :]
-        return self.lift(xp.where(complete[..., None], values, safe))
+        anchor = 0.0 if self.anchor is None else asarray_like(self.anchor, values)
+        return self.lift(xp.where(complete[..., None], values, anchor))
+
+    def _scale(self, psi: Array, complete: Array) -> Array | None:
+        """By what the noise into each row is multiplied, (..., time): as the last complete row before it says."""
+        if self.noise_scale is None:
+            return None
+        xp = array_namespace(psi)
+        last = _last_complete(complete)
+        scale = self.noise_scale(psi)
+        held = take_rows(scale, xp.where(last >= 0, last, xp.zeros_like(last)), num_core=0)
+        return xp.where(last >= 0, held, xp.ones_like(held))
 
     def _has_holes(self, mask: Array) -> bool:
         """Whether something is observed in a row after one that is not complete (while nobody can look: yes)."""
@@ -170,7 +197,7 @@ class Lifted(AbstractProcess):
         H, R = process.H[..., None, :, :], process.R[..., None, :, :]
         return LinearGaussian(F, Q, H, R, process.m0, process.P0, c, d, driver=process.driver)
 
-    def _observed_chain(self, F: Array, Q: Array, c: Array | None, psi: Array) -> LinearGaussian:
+    def _observed_chain(self, F: Array, Q: Array, c: Array | None, psi: Array, scale: Array | None) -> LinearGaussian:
         """The chain of C z + d, each row of which depends on the row before through its lifted state only."""
         process, H = self.process, self.process.H
         xp = array_namespace(F)
@@ -182,7 +209,7 @@ class Lifted(AbstractProcess):
         if process.d is not None:
             moved, start = moved + process.d[..., None, :], start + process.d
         identity = eye_like(process.num_channels, H)[None]
-        noise = symmetrise(H[..., None, :, :] @ Q @ transposed[..., None, :, :])
+        noise = _times(symmetrise(H[..., None, :, :] @ Q @ transposed[..., None, :, :]), scale)
         spread = symmetrise(H @ process.P0 @ transposed)
         R = process.R[..., None, :, :]
         return LinearGaussian(0.0 * identity, noise, identity, R, start, spread, moved, driver=process.driver)
@@ -224,12 +251,13 @@ class LiftedConditional(AbstractConditional):
             times=grid.times,
             values=rows_of(seen.values, grid.observed, like),
             mask=rows_of(seen.mask, grid.observed, like),
-            inputs=process.condition(seen)._grid_inputs(seen.inputs, grid, inputs) if process.has_inputs else None,
+            inputs=self._inputs(seen.inputs, inputs, grid) if process.has_inputs else None,
         )
         values, mask, held = lifted._arrays(on_grid)
         F, Q, c = lifted._transitions(grid.times, held)
         complete = array_namespace(mask).all(mask, axis=-1)
         psi = lifted._psi(values, complete)
+        Q = _times(Q, lifted._scale(psi, complete))
         chain, observations = self._chain(F, Q, c, psi, complete, values, mask, grid.times, early)
         answer = chain.predictive(observations, grid.rows)
 
@@ -240,6 +268,12 @@ class LiftedConditional(AbstractConditional):
         return GaussianPredictive(
             answer.means, answer.covs, process.H[..., None, :, :], d, process.R[..., None, :, :], draw_states
         )
+
+    def _inputs(self, known: Array | None, asked: Array | None, grid: Grid) -> Array:
+        if known is None:
+            raise ArgumentError("the process reads inputs (`B`), and the observations have none.")
+        like = self.lifted.like
+        return inputs_of(real_like(known, like), None if asked is None else real_like(asked, like), grid, like)
 
     def _chain(
         self,
@@ -281,8 +315,8 @@ class LiftedConditional(AbstractConditional):
         n = psi.shape[-1]
         identity = eye_like(n, H)
         noise = max(_LIFT_NOISE, 1e3 * epsilon(H))
-        square = xp.mean(xp.where(complete[..., None], psi * psi, xp.zeros_like(psi)), axis=-2)
-        # A shared scale for each function, at least that of a function of order 1.
+        # Beside the mean square of each function under the law of the start, at least that of a function of order 1.
+        square = process.m0**2 + xp.linalg.diagonal(process.P0)
         R_psi = (noise * (1.0 + square))[..., None, :, None] * identity
         H = xp.concat([H, xp.broadcast_to(identity, (*H.shape[:-2], n, n))], axis=-2)
         R = _block_diagonal(R, R_psi)
@@ -302,6 +336,26 @@ def _moved(F: Array, psi: Array) -> Array:
     if F.shape[-3] == 1:  # one product instead of one for each row
         return before @ xp.matrix_transpose(F[..., 0, :, :])
     return (F @ before[..., None])[..., 0]
+
+
+def _times(Q: Array, scale: Array | None) -> Array:
+    return Q if scale is None else Q * scale[..., None, None]
+
+
+def _last_complete(complete: Array) -> Array:
+    """Number of the last complete row before each row, (..., time), -1 where there is none."""
+    xp = array_namespace(complete)
+    size = int(complete.shape[-1])
+    numbers = concrete(complete)
+    if numbers is not None:
+        here = np.where(numbers, np.arange(size), -1)
+        last = np.maximum.accumulate(
+            np.concatenate([np.full_like(here[..., :1], -1), here[..., :-1]], axis=-1), axis=-1
+        )
+        return asarray_like(last.astype(np.int64), complete)
+    rows = asarray_like(np.arange(size), complete)
+    earlier = complete[..., None, :] & (rows[None, :] < rows[:, None])
+    return xp.max(xp.where(earlier, rows, xp.full_like(rows, -1)), axis=-1)
 
 
 def _before(complete: Array, first: bool) -> Array:

@@ -99,7 +99,7 @@ def test_language_and_device_are_refused_with_the_legal_ones(claims, wish, messa
         ({"multichannel": False}, _data(), r"takes one channel, and the data have 2 \(value0, value1\): select one"),
         ({}, _data(inputs=[[1.0], [2.0], [3.0]]), "takes no inputs, and the data carry some: leave them out"),
         ({"missing_values": False}, _data(), "takes no missing values, and the data have holes"),
-        ({"irregular_times": False}, _data(times=(0.0, 1.0, 5.0)), "takes equal steps, .*: resample the data or pick"),
+        ({"irregular_times": False}, _data(times=(0.0, 1.0, 5.5)), "takes equal steps, .*: resample the data or pick"),
         ({"observations": ("snapshots",)}, _data(), "takes snapshots; this request came with trajectories"),
         ({"values": ("positive",)}, _data(((1.0,), (-2.5,), (3.0,))), r"takes positive values.*such as -2\.5"),
         ({"values": ("count",)}, _data(((1.0,), (2.0,), (3.5,))), r"takes count values.*such as 3\.5"),
@@ -126,6 +126,13 @@ def test_every_problem_of_the_data_is_named_at_once():
 def test_padding_is_neither_a_hole_nor_an_unequal_step():
     ragged = Trajectories.from_arrays([np.arange(4.0), 10.0 + np.arange(2.0)], [np.ones((4, 1)), np.ones((2, 1))])
     check_request(_model(missing_values=False, irregular_times=False), ragged)
+
+
+def test_rows_may_be_absent_from_a_grid_where_values_may_be_missing():
+    gappy = _data(np.ones((4, 1)), 0.1 * np.array([3.0, 4.0, 7.0, 12.0]))
+    check_request(_model(irregular_times=False), gappy)
+    with pytest.raises(CapabilityError, match="equal steps"):
+        check_request(_model(irregular_times=False, missing_values=False), gappy)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,387 @@
+r"""From trajectories to a lifted linear process: operator, noise, start and readout, estimated on the host.
+
+The operator K of extended dynamic mode decomposition says :math:`\psi(y) = \psi(x) K + e`. The covariance of e over the
+data is the noise of one step; it follows from the moments alone. Residuals of a deterministic system are no noise: they
+depend on the state and follow one another, so that forecasts by them are far too sure where the data are thin. The
+noise is therefore scaled to forecasts of blocks of h steps that were held out,
+
+.. math:: \operatorname{Cov}(e \mid x) = e^{a}\, D(x)^{b}\, \Sigma ,
+
+where D(x) says how far from the training data the forecast from x goes: the squared distance of the channels forecast
+at h/3, 2h/3 and h steps, each in units of its scale, from the nearest of some training rows, averaged. The numbers a
+and b >= 0 are those of maximum likelihood for errors that are normal with these variances.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dynplat.arrays import Array, Observations, array_namespace
+from dynplat.data import Trajectories
+from dynplat.errors import DataError
+from dynplat_koopman.dictionaries.base import AbstractDictionary
+from dynplat_koopman.edmd import Operator, fit_edmd
+from dynplat_koopman.gram import inverse_root
+from dynplat_koopman.moments import Moments, gather_moments
+from dynplat_koopman.pairs import Pairs, pairs_from
+from dynplat_koopman.power import SAME_STEP
+
+#: At most so many blocks are held out, and fewer than so many say nothing.
+_MOST_BLOCKS, _FEWEST_BLOCKS = 60, 5
+#: Standard deviation of an observation beside its state, in parts of the channel's scale, where the dictionary holds
+#: the state: far below any forecast's, so that a law keeps a density where the state is known.
+_READOUT_FLOOR = 1e-6
+#: Training rows from which distances are taken, and what is added to their squares, in units of the channels' scales.
+_MOST_ROWS = 500
+_NEAREST = 1e-8
+#: Rows whose functions are evaluated at once.
+_BLOCK_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an operator is fitted.
+
+    Args:
+        ridge: Penalty of the regression (see `fit_edmd`).
+        rank: Number of directions kept, or None.
+        tolerance: Directions dropped, in parts of the largest eigenvalue of the Gram matrix, or None.
+        shape: `free`, `contraction` or `isometry` (see `reshaped`).
+        held_out_steps: Number of steps of the forecasts to which the noise is scaled; 0 for none.
+        local_noise: Whether the scale depends on the state.
+    """
+
+    ridge: float = 0.0
+    rank: int | None = None
+    tolerance: float | None = None
+    shape: str = "free"
+    held_out_steps: int = 0
+    local_noise: bool = True
+
+    def fit(self, source: Pairs | Moments, dictionary: AbstractDictionary) -> Operator:
+        """Fit the operator."""
+        operator = fit_edmd(source, dictionary, ridge=self.ridge, rank=self.rank, tolerance=self.tolerance)
+        return reshaped(_with_constant(operator, dictionary), self.shape)
+
+
+def reshaped(operator: Operator, shape: str) -> Operator:
+    r"""The nearest operator of a shape, in the mean square over the data, to one that was fitted.
+
+    In a basis that is orthonormal under the data the operator is a matrix with singular values s. `contraction` makes
+    them min(s, 1): the nearest operator that enlarges no function's mean square, whose eigenvalues lie in the closed
+    unit disc. `isometry` makes them 1: the operator of measure-preserving EDMD (Colbrook 2023).
+    """
+    if shape == "free":
+        return operator
+    basis, gram = operator.basis, operator.moments.gram
+    left, size, right = np.linalg.svd(operator.compressed)
+    size = np.minimum(size, 1.0) if shape == "contraction" else np.ones_like(size)
+    return replace(operator, matrix=basis @ ((left * size) @ right) @ basis.conj().T @ gram)
+
+
+def _with_constant(operator: Operator, dictionary: AbstractDictionary) -> Operator:
+    """The operator that leaves the constant function exactly as it is, where the dictionary has it by itself.
+
+    Least squares finds this up to rounding; a state that wanders by a rounding is no constant to a smoother.
+    """
+    constant = dictionary.constant
+    if constant is None or np.count_nonzero(constant) != 1:
+        return operator
+    place = int(np.flatnonzero(constant)[0])
+    if np.abs(operator.matrix[:, place] - np.eye(len(constant))[place]).max() > 1e-8:
+        return operator  # a penalty, or too few directions: not even the constant is kept
+    matrix, inputs = operator.matrix.copy(), operator.input_matrix
+    matrix[:, place] = np.eye(len(constant))[place]
+    if inputs is not None:
+        inputs = inputs.copy()
+        inputs[:, place] = 0.0
+    return replace(operator, matrix=matrix, input_matrix=inputs)
+
+
+def trajectories_of(observations: Observations, channels: tuple[str, ...]) -> Trajectories:
+    """Trajectories of observations, without padding."""
+    times, values, mask, inputs = observations[:4]
+    lengths = [int(np.flatnonzero(rows)[-1]) + 1 if rows.any() else 0 for rows in mask.any(axis=-1)]
+    rows = [slice(0, length) for length in lengths]
+    return Trajectories.from_arrays(
+        [times[s, row] for s, row in enumerate(rows)],
+        [np.where(mask[s, row], values[s, row], np.nan) for s, row in enumerate(rows)],
+        inputs=None if inputs is None else [inputs[s, row] for s, row in enumerate(rows)],
+        channels=channels,
+    )
+
+
+def commonest_step(data: Trajectories) -> float:
+    """The commonest gap between rows, gaps within a thousandth of each other being one.
+
+    Raises:
+        DataError: No series has two rows.
+    """
+    gaps = np.sort(_gaps(data)[2])
+    if not gaps.size:
+        raise DataError("no series has two rows at different times, so that there is no step.")
+    ends = np.searchsorted(gaps, gaps * (1.0 + SAME_STEP), side="right")
+    best = int(np.argmax(ends - np.arange(gaps.size)))
+    # Exact differences of rounded times scatter; their mean is the step.
+    return float(gaps[best : ends[best]].mean())
+
+
+def check_grid(data: Trajectories, step: float) -> None:
+    """Refuse rows that are no whole number of steps apart.
+
+    Raises:
+        DataError: Naming the first such gap.
+    """
+    series, rows, gaps = _gaps(data)
+    number = gaps / step
+    slack = 4.0 * np.finfo(float).eps * np.abs(data.times).max(initial=0.0) / step
+    bad = np.abs(number - np.round(number)) > SAME_STEP + slack
+    if bad.any():
+        at = int(np.argmax(bad))
+        s, row = int(series[at]), int(rows[at])
+        raise DataError(
+            f"steps are unequal: series {data.series[s]!r} has a gap of {gaps[at]:g} after time "
+            f"{data.times[s, row]:g}, which is {number[at]:.4g} steps of {step:g}.",
+            hint="Resample the data to equal steps, give the right `step`, or use `continuous=True`.",
+        )
+
+
+def _gaps(data: Trajectories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Series, row before, and length of each positive gap between neighbouring rows."""
+    gaps = np.diff(data.times, axis=1)
+    is_gap = (gaps > 0) & data.rows[:, 1:]
+    series, rows = np.nonzero(is_gap)
+    return series, rows, gaps[is_gap]
+
+
+def complete_pairs(data: Trajectories, step: float) -> Pairs:
+    """Pairs of complete rows one step apart; none crosses a hole.
+
+    Raises:
+        DataError: There is none.
+    """
+    return pairs_from(data, step=step, gaps="skip", tolerance=SAME_STEP)
+
+
+def lifted_sites(pairs: Pairs, dictionary: AbstractDictionary, scale: np.ndarray, recipe: Recipe) -> dict[str, Any]:
+    """Estimate all that a lifted process is made of.
+
+    Args:
+        pairs: Snapshot pairs.
+        dictionary: The functions.
+        scale: Scale of each channel, (d,).
+        recipe: How.
+
+    Returns:
+        Arrays by the name of their site (see `EDMD`).
+    """
+    moments = gather_moments(pairs, dictionary)
+    operator = recipe.fit(moments, dictionary)
+    known = readout_and_start(pairs, operator, dictionary, scale)
+    noise = step_covariance(operator)
+    radius = float(np.abs(np.linalg.eigvals(operator.matrix)).max())
+    level = np.zeros(2)
+    if recipe.held_out_steps:
+        squares, distances = held_out_squares(pairs, moments, dictionary, scale, recipe)
+        level = noise_level(squares, distances, local=recipe.local_noise)
+    sites = {
+        "operator": operator.matrix,
+        "noise_factor": symmetric_root(noise),
+        "noise_level": level,
+        **known,
+        "spectral_radius": np.array(radius),
+    }
+    if operator.input_matrix is not None:
+        sites["input_matrix"] = operator.input_matrix
+    return sites
+
+
+def readout_and_start(
+    pairs: Pairs, source: Operator | Moments, dictionary: AbstractDictionary, scale: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Readout C and a root of its remainder's covariance; mean and a root of the covariance of psi over the data."""
+    if isinstance(source, Moments):
+        basis = inverse_root(source.gram, dictionary.names, tolerance=1e-12)
+        source = Operator(np.eye(dictionary.num_functions), source, basis, dictionary=dictionary)
+    floor = np.diag(scale * _READOUT_FLOOR) ** 2
+    mean, spread = _law(pairs, dictionary)
+    return {
+        "readout": source.readout,
+        "readout_factor": symmetric_root(source.readout_covariance + floor),
+        "start_mean": mean,
+        "start_factor": symmetric_root(spread),
+    }
+
+
+def step_covariance(operator: Operator) -> np.ndarray:
+    """Covariance of psi(y) - psi(x) K - u B, corrected for the number of coefficients of each target."""
+    count = operator.moments.count
+    used = operator.rank + operator.moments.num_inputs
+    cov = operator.residual_covariance * (count / max(count - used, 1))
+    # What is left of a function that stays as it is can only be rounding.
+    still = (operator.matrix == np.eye(len(cov))).all(axis=0)
+    cov[still], cov[:, still] = 0.0, 0.0
+    return cov
+
+
+def symmetric_root(cov: np.ndarray) -> np.ndarray:
+    """The symmetric positive semi-definite root of a covariance, whose negative eigenvalues are rounding."""
+    unit = np.sqrt(np.maximum(np.diagonal(cov), 0.0))
+    unit = np.where(unit > 0, unit, 1.0)
+    values, vectors = np.linalg.eigh(cov / np.outer(unit, unit))
+    # Not symmetric after the units are put back, but a root all the same.
+    return unit[:, None] * (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+
+
+def _law(pairs: Pairs, dictionary: AbstractDictionary) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (N,) and covariance (N, N) of the functions over the first states of the pairs."""
+    starts = range(0, len(pairs), _BLOCK_ROWS)
+    weights = np.ones(len(pairs)) if pairs.weights is None else pairs.weights
+    weights = weights / weights.sum()
+    mean = sum(weights[i : i + _BLOCK_ROWS] @ dictionary(pairs.first[i : i + _BLOCK_ROWS]) for i in starts)
+    spread = np.zeros((dictionary.num_functions,) * 2)
+    for i in starts:
+        away = dictionary(pairs.first[i : i + _BLOCK_ROWS]) - mean
+        spread += (weights[i : i + _BLOCK_ROWS, None] * away).T @ away
+    # A function that does not vary, but for rounding: its rounding is no scale to measure distances by.
+    still = np.diagonal(spread) <= (1e-12 * np.abs(mean)) ** 2
+    spread[still], spread[:, still] = 0.0, 0.0
+    return np.asarray(mean), spread
+
+
+def reference_rows(pairs: Pairs) -> np.ndarray:
+    """Numbers of the pairs whose first states stand for the training data, at most `_MOST_ROWS`, evenly chosen."""
+    return np.unique(np.round(np.linspace(0, len(pairs) - 1, min(len(pairs), _MOST_ROWS))).astype(int))
+
+
+def looks_ahead(steps: int) -> tuple[int, ...]:
+    """The steps at which the distance of a forecast from the training data is taken."""
+    return tuple(sorted({max(1, round(steps * part / 3)) for part in (1, 2, 3)}))
+
+
+def distance_from(ahead: list[Array], rows: Array) -> Array:
+    """Squared distance of points (..., d) from the nearest of some rows (M, d), averaged over a list of points."""
+    xp = array_namespace(rows)
+    total, size = 0.0, xp.sum(rows * rows, axis=-1)
+    for points in ahead:
+        squares = xp.sum(points * points, axis=-1)[..., None] + size - 2.0 * points @ xp.matrix_transpose(rows)
+        nearest = xp.min(squares, axis=-1)
+        total = total + xp.where(nearest > 0, nearest, xp.zeros_like(nearest))
+    return total / len(ahead) + _NEAREST
+
+
+def held_out_squares(
+    pairs: Pairs, moments: Moments, dictionary: AbstractDictionary, scale: np.ndarray, recipe: Recipe
+) -> tuple[np.ndarray, np.ndarray]:
+    """Squared errors of forecasts of blocks that were left out of the fit, over the variances forecast.
+
+    Args:
+        pairs: The pairs.
+        moments: Their moments.
+        dictionary: The functions.
+        scale: Scale of each channel, (d,).
+        recipe: How operators are fitted.
+
+    Returns:
+        Mean over steps and channels in each block, (block,), and the distance D of its forecast from the data that are
+        left.
+    """
+    size = recipe.held_out_steps
+    reference = reference_rows(pairs)
+    squares, distances = [], []
+    for start in _blocks(pairs, size):
+        block = slice(start, start + size)
+        part = Pairs(
+            pairs.first[block],
+            pairs.second[block],
+            weights=None if pairs.weights is None else pairs.weights[block],
+            step=pairs.step,
+            inputs=None if pairs.inputs is None else pairs.inputs[block],
+        )
+        operator = recipe.fit(_without(moments, gather_moments(part, dictionary)), dictionary)
+        noise, readout, K = step_covariance(operator), operator.readout, operator.matrix
+        z = np.asarray(dictionary(part.first[0]))
+        # The state of the last pair's end is that of the next pair's start.
+        left = pairs.first[reference[(reference <= start) | (reference > start + size)]] / scale
+        reach = [readout @ (z @ np.linalg.matrix_power(K, k)) / scale for k in looks_ahead(size)]
+        distances.append(float(distance_from(reach, left)))
+        P, ratios = np.zeros_like(noise), []
+        for k in range(size):
+            z, P = z @ K, K.T @ P @ K + noise
+            if part.inputs is not None and operator.input_matrix is not None:
+                z = z + part.inputs[k] @ operator.input_matrix
+            variance = np.einsum("ci,ij,cj->c", readout, P, readout) + np.diagonal(operator.readout_covariance)
+            ratios.append((part.second[k] - readout @ z) ** 2 / np.maximum(variance, np.finfo(float).tiny))
+        squares.append(np.mean(ratios))
+    return np.array(squares), np.array(distances)
+
+
+def noise_level(squares: np.ndarray, distances: np.ndarray, *, local: bool) -> np.ndarray:
+    """The scale (a, b) of maximum likelihood: squares are about exp(a) distance^b, b at least 0.
+
+    A normal error with variance v has -2 log density = log v + square / v: summed over blocks, this is convex in
+    (a, b), and Newton's method finds its minimum.
+    """
+    if len(squares) < _FEWEST_BLOCKS:
+        return np.zeros(2)
+    a = np.log(max(squares.mean(), np.finfo(float).tiny))
+    if not local:
+        return np.array([a, 0.0])
+    design = np.stack([np.ones_like(distances), np.log(distances)], axis=1)
+    if np.ptp(design[:, 1]) < 1e-6:
+        return np.array([a, 0.0])
+    level = np.array([a, 0.0])
+    for _ in range(100):
+        ratio = squares * np.exp(-design @ level)
+        gradient = design.T @ (1.0 - ratio)
+        hessian = (design * ratio[:, None]).T @ design
+        move = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
+        move *= min(1.0, 2.0 / max(np.abs(design @ move).max(), 1e-300))
+        level = level - move
+        if np.abs(move).max() < 1e-10:
+            break
+    return level if level[1] > 0 else np.array([a, 0.0])
+
+
+def _blocks(pairs: Pairs, size: int) -> np.ndarray:
+    """First pairs of blocks of `size` pairs that follow one another, evenly chosen."""
+    series = np.zeros(len(pairs)) if pairs.series is None else pairs.series
+    linked = (pairs.second[:-1] == pairs.first[1:]).all(axis=1) & (series[:-1] == series[1:])
+    starts, run = [], 0
+    for i in range(len(pairs)):
+        run = run + 1 if i and linked[i - 1] else 1
+        if run == size:
+            starts.append(i - size + 1)
+            run = 0
+    starts = np.array(starts, dtype=np.int64)
+    if len(starts) > _MOST_BLOCKS:
+        starts = starts[np.round(np.linspace(0, len(starts) - 1, _MOST_BLOCKS)).astype(int)]
+    return starts
+
+
+def _without(moments: Moments, part: Moments) -> Moments:
+    """Moments of the pairs that are not in a part of them."""
+    weight = moments.weight - part.weight
+
+    def less(name: str) -> Any:
+        whole, taken = getattr(moments, name), getattr(part, name)
+        return None if whole is None else (moments.weight * whole - part.weight * taken) / weight
+
+    names = ("gram", "cross", "target", "state", "state_gram", "input_gram", "input_cross", "input_target")
+    averages: Mapping[str, Any] = {name: less(name) for name in names}
+    return Moments(weight=weight, count=moments.count - part.count, step=moments.step, **averages)
+
+
+def warn_of_growth(radius: float, step: float) -> None:
+    """Warn where forecasts may double within a thousand steps."""
+    if radius > 2.0**1e-3:
+        warnings.warn(
+            f"the operator's spectral radius is {radius:.6g}: forecasts grow by up to this factor in each step of "
+            f"{step:g}, without bound. `stable=True` takes the nearest operator that does not.",
+            stacklevel=3,
+        )
