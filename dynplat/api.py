@@ -166,7 +166,7 @@ def describe(id: str, /, *, kind: str | None = None) -> dict[str, Any]:
 def fit(
     model: AbstractModel | str,
     data: Trajectories | Snapshots,
-    inference: str = "map",
+    inference: str | None = None,
     *,
     seed: int = 0,
     language: str | None = None,
@@ -180,7 +180,8 @@ def fit(
     Args:
         model: A model, or its name.
         data: Training data; masked cells are not looked at.
-        inference: Name of the inference method; see `list_inferences`.
+        inference: Name of the inference method; see `list_inferences`. By default `map`, and `solve` for a model
+            without a prior.
         seed: Seed of everything random in the fit.
         language: `numpyro` or `pyro`; the model's first when None.
         device: A device of the language's framework.
@@ -199,6 +200,8 @@ def fit(
 
     host = default_host()
     chosen = load_model(model) if isinstance(model, str) else model
+    if inference is None:
+        inference = "map" if chosen.capabilities.prior else "solve"
     component = host.find("inference", inference)
     run = build_function(component)
     given = check_options(inference, options_of(component), options)
@@ -260,7 +263,7 @@ def compare(
     fits: Mapping[str, Posterior | AbstractModel] | Iterable[str],
     *,
     scores: Iterable[str] | None = None,
-    inference: str = "map",
+    inference: str | None = None,
     inference_options: Mapping[str, Any] | None = None,
     seed: int = 0,
     store: str | os.PathLike[str] | None = None,
@@ -274,7 +277,7 @@ def compare(
         fits: Posteriors fitted to `task.train`, or models to be fitted here, by the name under which they are
             compared; or names of models.
         scores: Names of scores; see `list_scores`. All of the core's by default.
-        inference: Inference method for the models that are fitted here.
+        inference: Inference method for the models that are fitted here, by default that of `fit` for each.
         inference_options: Its options.
         seed: Seed of the fits and of the predictions' draws.
         store: Folder of finished results: a rerun computes only what is not there. For models fitted here.
@@ -302,7 +305,7 @@ def compare(
     study = Study(
         tasks=[task],
         models={name: value for name, value in given.items() if name not in ready},
-        inference=inference,
+        inference=inference or "map",
         options=options,
         scores=chosen,
         seed=seed,

@@ -54,7 +54,12 @@ Options = Annotated[
     typer.Option("--option", help="Model option NAME=VALUE, VALUE in JSON or plain text; may be repeated."),
 ]
 Inference = Annotated[
-    str, typer.Option("--inference", help="map, mle, laplace, svi, nuts, ... (`dynplat inferences`).")
+    str | None,
+    typer.Option(
+        "--inference",
+        help="map, mle, laplace, svi, nuts, ... (`dynplat inferences`); by default map, and solve for a model without "
+        "a prior.",
+    ),
 ]
 InferenceOptions = Annotated[
     list[str] | None, typer.Option("--inference-option", help="Option of the inference NAME=VALUE; may be repeated.")
@@ -116,7 +121,7 @@ def _source(
 
 
 @_group
-def _method(inference: Inference = "map", inference_option: InferenceOptions = None, seed: Seed = 0) -> Method:
+def _method(inference: Inference = None, inference_option: InferenceOptions = None, seed: Seed = 0) -> Method:
     return Method(inference, _options(inference_option), seed)
 
 

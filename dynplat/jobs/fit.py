@@ -56,7 +56,7 @@ def fit_job(
     data = opened.table.trajectories
     record = {
         "model": question.model,
-        "inference": question.method.inference,
+        "inference": posterior.provenance["method"],
         "seed": question.method.seed,
         "log_likelihood": posterior.log_likelihood,
         "parameters": parameter_table(posterior),

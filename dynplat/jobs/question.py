@@ -107,12 +107,12 @@ class Method:
     """How a model is fitted.
 
     Args:
-        inference: Id of the inference.
+        inference: Id of the inference, or None for the default of the model at hand.
         options: Its options.
         seed: Seed of everything random, in the fit and after it.
     """
 
-    inference: str = "map"
+    inference: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 

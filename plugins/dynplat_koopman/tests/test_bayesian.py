@@ -10,7 +10,7 @@ import dynplat as dp
 from dynplat.arrays import framework
 from dynplat.data import Trajectories
 from dynplat.errors import ArgumentError
-from dynplat.inference.prior import sample_prior
+from dynplat.testing import subject
 from dynplat_koopman.bayesian import BayesianEDMD
 from dynplat_koopman.posterior import eigenpair_draws
 
@@ -82,22 +82,24 @@ def test_solve_draws_from_the_textbook_posterior(degree, inputs):
     assert not posterior["noise_cov"].values[0][:, 0].any()
 
 
-def test_the_prior_program_is_the_stated_law():
+def test_the_prior_program_is_the_stated_law(monkeypatch):
     """Draws of the prior have the moments of the matrix-normal inverse-Wishart law."""
     model = BayesianEDMD(dictionary="monomials:degree=1")
-    context = model.prepare(_data())
-    sites, _ = sample_prior(model, context, num_draws=20000, seed=0, language="numpyro")
+    monkeypatch.setattr(subject, "NUM_POINTS", 3000)
+    conforming = subject.Subject(model, data=_data())
+    context, (points, _) = conforming.context, conforming.points
+    sites = {name: np.stack([point[name] for point in points]) for name in ("operator", "noise_cov")}
     cov = sites["noise_cov"][:, 0, 1:, 1:]
     move, size = context["function_move"], context["function_size"]
     # IW(n + 2) has mean Psi_0 but no variance: compare medians of the diagonal, inverse gamma with shape 1.5.
     expected = move**2 / (2 * 1.182687)  # median of gamma(1.5, 1)
-    np.testing.assert_allclose(np.median(cov.diagonal(axis1=1, axis2=2), axis=0), expected, rtol=0.05)
+    np.testing.assert_allclose(np.median(cov.diagonal(axis1=1, axis2=2), axis=0), expected, rtol=0.12)
     away = (sites["operator"][:, 0] - np.eye(3))[:, :, 1:] * size[:, None]
     white = away / np.sqrt(cov.diagonal(axis1=1, axis2=2))[:, None]
-    np.testing.assert_allclose(white.mean(0), 0.0, atol=0.04)
-    np.testing.assert_allclose(white.std(0), 1.0, atol=0.03)
+    np.testing.assert_allclose(white.mean(0), 0.0, atol=0.1)
+    np.testing.assert_allclose(white.std(0), 1.0, atol=0.07)
     correlation = cov[:, 0, 1] / np.sqrt(cov[:, 0, 0] * cov[:, 1, 1])
-    np.testing.assert_allclose((white[:, :, 0] * white[:, :, 1]).mean(0), correlation.mean(), atol=0.04)
+    np.testing.assert_allclose((white[:, :, 0] * white[:, :, 1]).mean(0), correlation.mean(), atol=0.1)
 
 
 def test_the_likelihood_of_coordinates_is_the_regression():
