@@ -55,6 +55,8 @@ class Hidden(AbstractModel):
             `neighbours` or `all`.
         first_state: For `misclassification`: label of the first state.
         first_known: For `misclassification`: whether the label of a series' first row is right in any case.
+        error_covariates: For `misclassification`: names of static covariates that act on the log odds of every error,
+            in their distance from the mean.
         covariates: Names of static covariates that act on the log of every rate, in their distance from the mean.
         inputs: Names of the data's inputs that do so too: covariates that change with time, each held from a row until
             the next.
@@ -68,6 +70,7 @@ class Hidden(AbstractModel):
     errors: str = "neighbours"
     first_state: int | None = None
     first_known: bool = False
+    error_covariates: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
 
@@ -82,6 +85,12 @@ class Hidden(AbstractModel):
             raise ArgumentError(
                 "`first_known` speaks of labels of states: it goes with `emission='misclassification'`."
             )
+        if self.error_covariates and self.emission != "misclassification":
+            raise ArgumentError(
+                "`error_covariates` speak of labels that are wrong: they go with `emission='misclassification'`."
+            )
+        if len(set(self.error_covariates)) < len(self.error_covariates):
+            raise ArgumentError(f"`error_covariates` must be different names; got {self.error_covariates}.")
         parts.check_effects(self.structure, self.initial, self.covariates, self.inputs)
 
     @property
@@ -122,6 +131,7 @@ class Hidden(AbstractModel):
             rate=1.0 / tau / links,
             **constants,
             **parts.covariate_constants(data, self.covariates),
+            **parts.covariate_constants(data, self.error_covariates, option="error_covariates", prefix="error_"),
             **parts.input_constants(data, self.inputs),
         )
 
@@ -158,12 +168,18 @@ class Hidden(AbstractModel):
             count = len(context["errors"])
             law = pp.dist.Normal(np.full(count, -2.0), np.full(count, 1.5)).to_event(1)
             pp.sample("error_logit", law, dims=("error",))
+            if self.error_covariates:
+                size = (len(self.error_covariates), count)
+                spread = np.broadcast_to(context["error_effect_spread"][:, None], size).copy()
+                law = pp.dist.Normal(np.zeros(size), spread).to_event(2)
+                pp.sample("error_effect", law, dims=("error_covariate", "error"))
 
     def coords(self, context: Context) -> dict[str, list[str]]:
         """Labels of links, states and errors (state-label), of codes, and of covariates."""
         first = int(context["first_state"])
         found = parts.coords_of(self.structure_of(context), first, covariates=self.covariates, inputs=self.inputs)
         if self.emission == "misclassification":
+            found["error_covariate"] = list(self.error_covariates)
             found["error"] = [f"{state + first}-{label + first}" for state, label in np.asarray(context["errors"])]
         if self.emission == "categorical":
             found["code"] = [str(code) for code in range(int(context["num_codes"]))]
@@ -184,7 +200,11 @@ class Hidden(AbstractModel):
     def _emission(self, sites: Sites, context: Context) -> AbstractEmission:
         if self.emission == "misclassification":
             errors = tuple((int(i), int(j)) for i, j in np.asarray(context["errors"]))
-            table = misclassification(sites["error_logit"], errors, int(context["num_states"]))
+            logits = sites["error_logit"]
+            if self.error_covariates:
+                means = context["error_covariate_means"]
+                logits = logits + parts.shift_of(sites["error_effect"], context, self.error_covariates, means)
+            table = misclassification(logits, errors, int(context["num_states"]))
             return StateEmission(table, first=int(context["first_state"]), first_known=self.first_known)
         if self.emission == "categorical":
             return CategoricalEmission(parts.log_normalised(sites["code_probability"]))

@@ -157,7 +157,9 @@ class Visits:
         return (self.changes() + 1.0) / (total if total > 0 else 1.0) / links
 
 
-def covariate_constants(data: Trajectories, names: tuple[str, ...]) -> dict[str, Any]:
+def covariate_constants(
+    data: Trajectories, names: tuple[str, ...], *, option: str = "covariates", prefix: str = ""
+) -> dict[str, Any]:
     """Means of the static covariates that an option names, over series, and the spreads of their effects.
 
     Raises:
@@ -167,13 +169,15 @@ def covariate_constants(data: Trajectories, names: tuple[str, ...]) -> dict[str,
     for name in names:
         if name not in data.static:
             raise DataError(
-                f"`covariates` names {name!r}, and the data have {sorted(data.static) or 'no static covariates'}.",
+                f"`{option}` names {name!r}, and the data have {sorted(data.static) or 'no static covariates'}.",
                 hint="Give it to `Trajectories.from_arrays(static=...)`, or leave it out.",
             )
         numbers = _numbers(name, data.static[name])
         means.append(float(numbers.mean()) if data.num_series else 0.0)
         spreads.append(_effect_spread(numbers))
-    return {"covariate_means": np.array(means), "effect_spread": np.array(spreads)} if names else {}
+    if not names:
+        return {}
+    return {f"{prefix}covariate_means": np.array(means), f"{prefix}effect_spread": np.array(spreads)}
 
 
 def input_constants(data: Trajectories, names: tuple[str, ...]) -> dict[str, Any]:
@@ -275,11 +279,15 @@ def generator_of(
         rates = sites["rate"]
     if covariates:
         xp = array_namespace(rates)
-        x = np.stack([_numbers(name, context.static[name]) for name in covariates], axis=-1)
-        x = asarray_like(x - context["covariate_means"], rates)  # (series, covariate)
-        shift = xp.sum(x[..., :, None] * sites["effect"], axis=-2)  # (..., series, link)
+        shift = shift_of(sites["effect"], context, covariates, context["covariate_means"])  # (..., series, link)
         rates = rates * xp.exp(shift[..., None, :] if pieces > 1 else shift)
     return structure.generator(rates)
+
+
+def shift_of(effect: Array, context: Context, names: tuple[str, ...], means: np.ndarray) -> Array:
+    """What static covariates in their distance from means add, (..., series, n), by effects (..., 1, covariate, n)."""
+    x = np.stack([_numbers(name, context.static[name]) for name in names], axis=-1) - means
+    return array_namespace(effect).sum(asarray_like(x, effect)[..., :, None] * effect, axis=-2)
 
 
 def drive_of(sites: Sites, context: Context, structure: RateStructure, inputs: tuple[str, ...]) -> Drive | None:
