@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.linalg import get_lapack_funcs
 
 from dynplat.errors import ArgumentError, DataError
 
@@ -39,7 +40,12 @@ def inverse_root(
     size = np.sqrt(np.real(np.diagonal(gram)))
     seen = size > 0
     unit = np.where(seen, size, 1.0)
-    values, vectors = np.linalg.eigh(gram / np.outer(unit, unit))
+    scaled = gram / np.outer(unit, unit)
+    if rank is None and not tolerance and seen.all():
+        root = _of_regular(scaled, floor)
+        if root is not None:
+            return root / unit[:, None]
+    values, vectors = np.linalg.eigh(scaled)
     # A tolerance below rounding would keep directions that are nothing but rounding.
     is_kept = values > max(floor, tolerance or 0.0) * values[-1]
     determined = int(is_kept.sum())
@@ -55,6 +61,19 @@ def inverse_root(
             raise ArgumentError(f"`rank` must be at most {determined}, what the data determine; got {rank}.")
         is_kept[: N - rank] = False
     return (vectors[:, is_kept] / np.sqrt(values[is_kept])) / unit[:, None]
+
+
+def _of_regular(scaled: np.ndarray, floor: float) -> np.ndarray | None:
+    """Inverse of the Cholesky factor where the matrix is far from singular, at a fraction of an eigendecomposition."""
+    potrf, pocon, trtri = get_lapack_funcs(("potrf", "pocon", "trtri"), (scaled,))
+    factor, failed = potrf(scaled, clean=True)
+    if failed:
+        return None
+    condition, _ = pocon(factor, np.linalg.norm(scaled, 1))
+    # The estimate of 1 / condition is a few times too large at most, and the ratio of eigenvalues is not below it.
+    if not condition > 100.0 * floor:
+        return None
+    return trtri(factor)[0]
 
 
 def _culprits(vector: np.ndarray, seen: np.ndarray, names: Sequence[str]) -> str:

