@@ -197,6 +197,16 @@ def test_a_singular_gram_matrix_is_refused_by_name():
         fit_edmd(still, Monomials(2, 1))
 
 
+def test_cholesky_and_eigendecomposition_agree():
+    pairs = nonlinear_pairs(noise=0.1)
+    quick, slow = fit_edmd(pairs, Monomials(2, 4)), fit_edmd(pairs, Monomials(2, 4), rank=15)
+    np.testing.assert_allclose(quick.matrix, slow.matrix, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(np.tril(quick.basis, -1), 0)
+    for operator in (quick, slow):
+        np.testing.assert_allclose(operator.basis.T @ operator.moments.gram @ operator.basis, np.eye(15), atol=1e-10)
+    np.testing.assert_allclose(quick.basis @ quick.basis.T, slow.basis @ slow.basis.T, rtol=1e-9, atol=1e-9)
+
+
 def test_units_do_not_decide_the_rank():
     pairs = nonlinear_pairs()
     small = Pairs(1e-6 * pairs.first, 1e-6 * pairs.second)
