@@ -19,8 +19,8 @@ from dynplat.errors import ArgumentError, DataError
 from dynplat_koopman.dictionaries.base import AbstractDictionary
 from dynplat_koopman.pairs import Pairs
 
-#: Function values held at once for each side of the pairs: what fits the caches near a core.
-_BLOCK_VALUES = 600_000
+#: Function values held at once: what fits the caches near a core, and what an allocator keeps for the next block.
+_BLOCK_VALUES = 500_000
 _AVERAGES = ("gram", "cross", "target", "state", "state_gram", "input_gram", "input_cross", "input_target")
 
 

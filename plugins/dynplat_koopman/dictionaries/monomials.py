@@ -87,13 +87,26 @@ class Monomials(AbstractDictionary):
         xp = array_namespace(x)
         d = self.num_variables
         variables = xp.moveaxis(x, -1, 0)
-        blocks = [xp.ones_like(variables[:1])]
+        # NumPy writes each product where it stays; other frameworks join new arrays.
+        out = np.empty((comb(d + self.degree, d), *x.shape[:-1]), x.dtype) if isinstance(x, np.ndarray) else None
+        lower, blocks, start = xp.ones_like(variables[:1]), [], 1
+        if out is not None:
+            out[0] = 1.0
+        else:
+            blocks.append(lower)
         for degree in range(1, self.degree + 1):
-            lower = blocks[-1]
             # Those of the degree below without the variables before j are the last ones of their block.
-            tails = [lower.shape[0] - comb(d - j + degree - 2, degree - 1) for j in range(d)]
-            blocks.append(xp.concat([variables[j : j + 1] * lower[tails[j] :] for j in range(d)], axis=0))
-        return xp.concat(blocks, axis=0)
+            tails = [lower[lower.shape[0] - comb(d - j + degree - 2, degree - 1) :] for j in range(d)]
+            if out is None:
+                lower = xp.concat([variables[j : j + 1] * tails[j] for j in range(d)], axis=0)
+                blocks.append(lower)
+                continue
+            begin = start
+            for j in range(d):
+                np.multiply(variables[j], tails[j], out=out[start : start + len(tails[j])])
+                start += len(tails[j])
+            lower = out[begin:start]
+        return xp.concat(blocks, axis=0) if out is None else out
 
     def _differentiate(self, x: Array) -> Derivatives:
         xp = array_namespace(x)
