@@ -1,4 +1,4 @@
-"""Gibbs sampler over paths and rates: paths by Rao and Teh's sweep, rates from their Gamma laws given the paths."""
+"""Gibbs sampler over paths and parameters: paths by Rao and Teh's sweep, blocks of parameters given the paths."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from dynplat.arrays import Observations
 from dynplat.errors import ArgumentError, InferenceError, NoDensityError
+from dynplat_jumps.blocks import AbstractBlock, PathStatistics, Values
+from dynplat_jumps.em import RateLinks
 from dynplat_jumps.kinds import kinds_of
-from dynplat_jumps.paths import draw_paths
 from dynplat_jumps.process import MarkovJump
 
 #: Rate of all events over the largest rate of leaving.
@@ -27,88 +28,194 @@ def sample_rates(
     num_draws: int,
     warmup: int,
     seed: int,
+    thin: int = 1,
 ) -> np.ndarray:
     """Draw generators given observations.
 
-    Given the paths, rates are independent, Gamma(shape + N_ij, rate + T_i) with N_ij jumps and T_i the time in i.
+    Given the paths, rates are independent, Gamma(shape + N_ij, rate + T_i) with N_ij jumps and T_i the time in i, both
+    of one piece where rates change at breaks.
 
     Args:
-        build: Function of a torch generator (1, K, K) that gives the process; start and emission must not depend on it.
-        start: Generator with which the sampler starts, (K, K); links are where it is positive.
+        build: Function of a torch generator (1, [piece,] K, K) that gives the process; start and emission must not
+            depend on it.
+        start: Generator with which the sampler starts, ([piece,] K, K); links are where it is positive.
         observations: The observations.
-        shape: Shape of the Gamma prior of each rate, (K, K) or one number.
+        shape: Shape of the Gamma prior of each rate, ([piece,] K, K) or one number.
         rate: Inverse scale of the Gamma prior, per unit of 1 / time.
         num_draws: Number of draws.
         warmup: Sweeps before the first draw.
         seed: Determines everything.
+        thin: Sweeps from one draw to the next.
 
     Returns:
-        Generators, (draw, K, K).
+        Generators, (draw, [piece,] K, K).
 
     Raises:
         InferenceError: The observations are impossible under rates that were drawn.
         ArgumentError: A number is out of range.
     """
-    import torch
+    links = RateLinks(start)
+    found = sample(
+        [links.block(shape, rate)],
+        links.builder(build),
+        links.values,
+        observations,
+        num_draws=num_draws,
+        warmup=warmup,
+        thin=thin,
+        seed=seed,
+        fixed_emission=True,
+    )
+    return links.generator(found["rate"])
 
-    from dynplat_jumps.kernels.gibbs import sweep
 
-    if num_draws < 1 or warmup < 0:
-        raise ArgumentError(f"`num_draws` must be at least 1 and `warmup` at least 0; got {num_draws}, {warmup}.")
+def sample(
+    blocks: list[AbstractBlock],
+    build: Callable[[Values], MarkovJump],
+    start: Values,
+    observations: Observations,
+    *,
+    num_draws: int,
+    warmup: int,
+    seed: int,
+    thin: int = 1,
+    fixed_emission: bool = False,
+) -> dict[str, np.ndarray]:
+    """Draw all parameters given observations.
+
+    Args:
+        blocks: All parameters.
+        build: Function of the values of the sites that gives the process, whose parameters are the same for all series.
+        start: Values with which the sampler starts.
+        observations: The observations.
+        num_draws: Number of draws.
+        warmup: Sweeps before the first draw.
+        seed: Determines everything.
+        thin: Sweeps from one draw to the next.
+        fixed_emission: Whether what states show does not depend on the parameters, and is computed once.
+
+    Returns:
+        (draw, core dimensions) by site.
+
+    Raises:
+        InferenceError: The observations are impossible under values that were drawn.
+        ArgumentError: A number is out of range.
+    """
+    if num_draws < 1 or warmup < 0 or thin < 1:
+        raise ArgumentError(
+            f"`num_draws` and `thin` must be at least 1 and `warmup` at least 0; got {num_draws}, {thin}, {warmup}."
+        )
     rng = np.random.default_rng(seed)
-    Q = np.array(start, dtype=np.float64)
-    K = len(Q)
-    off = ~np.eye(K, dtype=bool)
-    links = (Q > 0) & off
-    process = build(torch.tensor(Q[None]))
-    if process.breaks:
-        raise ArgumentError("the Gibbs sampler takes one generator: leave `breaks` out, or use NUTS.")
-    times = np.ascontiguousarray(observations.times, dtype=np.float64)
-    kinds = kinds_of(observations)
-    quiet = np.zeros(times.shape, dtype=bool) if kinds is None else np.ascontiguousarray(kinds.quiet)
-    jump = np.zeros(times.shape, dtype=bool) if kinds is None else np.ascontiguousarray(kinds.jump)
-    log_density = process.emission.log_density(observations).numpy()
-    log_density = np.broadcast_to(log_density, (*times.shape, K))
-    top = log_density.max(axis=-1, keepdims=True)
-    density = np.exp(log_density - np.where(np.isfinite(top), top, 0.0))
-    seen = observations.mask.any(axis=-1)
-    lengths = np.array([int(np.flatnonzero(row).max(initial=0)) + 1 for row in seen])
-    initial = np.exp(np.broadcast_to(process.log_initial.numpy(), (1, K))[0])
-    try:
-        (paths,) = draw_paths(process, observations, 1, seed=seed)
-    except NoDensityError as error:
-        raise InferenceError(f"the Gibbs sampler cannot start: {error}") from error
-    row_states = np.zeros(times.shape, dtype=np.int64)
-    event_times, event_states, offsets = [], [], [0]
-    for series, path in enumerate(paths):
-        row_states[series] = path.at(times[series])
-        own = ~np.isin(path.times, times[series]) & (path.times <= times[series, lengths[series] - 1])
-        event_times.append(path.times[own])
-        event_states.append(path.states[own])
-        offsets.append(offsets[-1] + int(own.sum()))
-    events: list[Any] = [np.concatenate(event_times), np.concatenate(event_states), np.array(offsets)]
-    state = rng.integers(0, 2**63, size=1, dtype=np.uint64)
-    found = np.empty((num_draws, K, K))
-    room = 2 * len(events[0]) + 1024
-    for step in range(warmup + num_draws):
-        omega = _EVENTS * float(-np.diag(Q).min())
+    values = {name: np.array(value, dtype=np.float64) for name, value in start.items()}
+    process = build(values)
+    _check_possible(process, observations)
+    paths = PathSampler(observations, process, rng)
+    density = paths.density(process)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in values}
+    for step in range(warmup + num_draws * thin):
+        drawn = paths.sweep(process, density)
+        for block in blocks:
+            values.update(block.draw(values, drawn, rng))
+        process = build(values)
+        density = density if fixed_emission else paths.density(process)
+        if step >= warmup and (step - warmup + 1) % thin == 0:
+            for name, value in values.items():
+                found[name].append(value)
+    return {name: np.stack(draws) for name, draws in found.items()}
+
+
+class PathSampler:
+    """Paths of all series, drawn anew again and again.
+
+    The first path is one of events alone: in each gap enough to lead from every state to every other that it leads to.
+
+    Args:
+        observations: The observations.
+        process: A process of the kind whose paths are drawn.
+        rng: Source of random numbers.
+    """
+
+    def __init__(self, observations: Observations, process: MarkovJump, rng: np.random.Generator) -> None:
+        self._observations = observations
+        self._breaks = np.array(process.breaks, dtype=np.float64)
+        self._times = times = np.ascontiguousarray(observations.times, dtype=np.float64)
+        kinds = kinds_of(observations)
+        none = np.zeros(times.shape, dtype=bool)
+        self._quiet = none if kinds is None else np.ascontiguousarray(np.broadcast_to(kinds.quiet, times.shape))
+        self._jump = none if kinds is None else np.ascontiguousarray(np.broadcast_to(kinds.jump, times.shape))
+        seen = np.broadcast_to(np.asarray(observations.mask).any(axis=-1), times.shape)
+        self._lengths = np.array([int(np.flatnonzero(row).max(initial=0)) + 1 for row in seen])
+        self._rows = np.zeros(times.shape, dtype=np.int64)
+        self._state = rng.integers(0, 2**63, size=1, dtype=np.uint64)
+        # A path needs K - 1 jumps at most to get anywhere.
+        least = process.num_states - 1
+        rate = _EVENTS * _leaving(_generators(process)).max()
+        whens, offsets = [], [0]
+        for series, length in enumerate(self._lengths):
+            count = 0
+            for row in range(1, length):
+                begin, gap = times[series, row - 1], times[series, row] - times[series, row - 1]
+                if gap > 0 and not self._quiet[series, row]:
+                    when = begin + gap * np.sort(rng.random(least + rng.poisson(min(rate * gap, 1e6))))
+                    whens.append(when[(when > begin) & (when < times[series, row])])
+                    count += len(whens[-1])
+            offsets.append(offsets[-1] + count)
+        when = np.concatenate([np.empty(0), *whens])
+        self._events: list[Any] = [when, np.zeros(len(when), np.int64), np.array(offsets)]
+        self._room = 2 * len(when) + 1024
+
+    def density(self, process: MarkovJump) -> np.ndarray:
+        """Likelihoods of rows in each state, up to a factor of each row, (series, time, K)."""
+        found = np.asarray(process.emission.log_density(self._observations))
+        found = np.broadcast_to(found, (*self._times.shape, process.num_states))
+        top = found.max(axis=-1, keepdims=True)
+        return np.exp(found - np.where(np.isfinite(top), top, 0.0))
+
+    def sweep(self, process: MarkovJump, density: np.ndarray) -> PathStatistics:
+        """Draw new paths given the present ones.
+
+        Args:
+            process: Present parameters.
+            density: What `density` gives of them.
+
+        Raises:
+            InferenceError: The observations are impossible.
+        """
+        from dynplat_jumps.kernels.gibbs import sweep
+
+        Q, K = _generators(process), process.num_states
+        omega = np.maximum(_EVENTS * _leaving(Q), 1e-300)
+        initial = np.exp(np.broadcast_to(np.asarray(process.log_initial), (1, K))[0])
         while True:
-            new = [np.empty(room), np.empty(room, np.int64), np.zeros(len(times) + 1, np.int64)]
-            rows, stays, jumps = row_states.copy(), np.zeros(K), np.zeros((K, K))
-            before = state.copy()
+            new = [np.empty(self._room), np.empty(self._room, np.int64), np.zeros(len(self._times) + 1, np.int64)]
+            rows, stays, jumps = self._rows.copy(), np.zeros((len(Q), K)), np.zeros((len(Q), K, K))
+            before = self._state.copy()
             need = sweep(
-                Q, omega, initial, times, lengths, density, quiet, jump, *events, *new, rows, stays, jumps, state
-            )
+                Q, omega, self._breaks, initial, self._times, self._lengths, density, self._quiet, self._jump,
+                *self._events, *new, rows, stays, jumps, self._state,
+            )  # fmt: skip
             if need <= 0:
                 break
-            room, state = int(need), before
+            self._room, self._state = int(need), before
         if need < 0:
             raise InferenceError(f"the Gibbs sampler: the observations of series {-1 - need} became impossible.")
-        events, row_states = new, rows
-        scale = 1.0 / (stays[:, None] + rate)
-        drawn = rng.gamma(np.where(links, jumps + shape, 1.0), np.broadcast_to(scale, (K, K)))
-        Q = np.where(links, drawn, 0.0)
-        Q -= np.diag(Q.sum(axis=1))
-        if step >= warmup:
-            found[step - warmup] = Q
-    return found
+        self._events, self._rows = new, rows
+        first = np.bincount(rows[:, 0], minlength=K).astype(np.float64)
+        return PathStatistics(stays, jumps, first, (rows[..., None] == np.arange(K)).astype(np.float64))
+
+
+def _generators(process: MarkovJump) -> np.ndarray:
+    """Generators of all pieces, (piece, K, K)."""
+    return np.ascontiguousarray(np.asarray(process.generator, dtype=np.float64)[0])
+
+
+def _leaving(generators: np.ndarray) -> np.ndarray:
+    """Largest rate of leaving of each piece, (piece,)."""
+    return -np.diagonal(generators, axis1=-2, axis2=-1).min(axis=-1)
+
+
+def _check_possible(process: MarkovJump, observations: Observations) -> None:
+    try:
+        process.chain(observations.times, kinds_of(observations)).posterior(observations).laws  # noqa: B018
+    except NoDensityError as error:
+        raise InferenceError(f"the Gibbs sampler cannot start: {error}") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynplat.arrays import asarray_like
+from dynplat.arrays import Observations, asarray_like
 from dynplat.errors import ArgumentError, DataError
 from dynplat.model import AbstractLanguage, AbstractModel, Context, Sites, summarise
 from dynplat.process import (
@@ -19,7 +19,7 @@ from dynplat.process import (
     StudentTEmission,
 )
 from dynplat.records import Capabilities
-from dynplat_jumps import entries, parts
+from dynplat_jumps import entries, parts, solvers
 from dynplat_jumps.emission import StateEmission, misclassification
 from dynplat_jumps.process import MarkovJump
 from dynplat_jumps.structures import RateStructure, structure_from
@@ -60,6 +60,13 @@ class Hidden(AbstractModel):
         covariates: Names of static covariates that act on the log of every rate, in their distance from the mean.
         inputs: Names of the data's inputs that do so too: covariates that change with time, each held from a row until
             the next.
+        rate_shape: Shape of Gamma priors of the rates, with the mean of the default's median; None for the default,
+            log-normal priors.
+        solver: What inference `solve` does: `em`, maximum likelihood by expectation-maximisation, the best from three
+            starts; `rao-teh`, a Gibbs sampler over paths and parameters, for which `rate_shape` must be given. Both
+            take free rates, the same for all series, and any start but the stationary one.
+        solver_draws: Draws of the Gibbs sampler, after a quarter as many sweeps.
+        solver_thin: Sweeps of the Gibbs sampler from one draw to the next.
     """
 
     entry = entries.HIDDEN
@@ -73,6 +80,10 @@ class Hidden(AbstractModel):
     error_covariates: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    rate_shape: float | None = None
+    solver: str | None = None
+    solver_draws: int = 1000
+    solver_thin: int = 1
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
@@ -92,6 +103,7 @@ class Hidden(AbstractModel):
         if len(set(self.error_covariates)) < len(self.error_covariates):
             raise ArgumentError(f"`error_covariates` must be different names; got {self.error_covariates}.")
         parts.check_effects(self.structure, self.initial, self.covariates, self.inputs)
+        solvers.check_solver(self, self.structure, self.covariates + self.inputs)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -144,7 +156,9 @@ class Hidden(AbstractModel):
         """Emit the rates, the law of the first state, and what the emission needs."""
         structure = self.structure_of(context)
         K, C = structure.num_states, len(context.channels)
-        parts.rates_prior(pp, structure, context, covariates=self.covariates, inputs=self.inputs)
+        parts.rates_prior(
+            pp, structure, context, covariates=self.covariates, inputs=self.inputs, shape=self.rate_shape
+        )
         parts.initial_prior(pp, self.initial, K)
         if self.emission in ("gaussian", "student-t"):
             # Spread over the data in order, so that states have names.
@@ -184,6 +198,10 @@ class Hidden(AbstractModel):
         if self.emission == "categorical":
             found["code"] = [str(code) for code in range(int(context["num_codes"]))]
         return found
+
+    def solve(self, observations: Observations, context: Context, *, seed: int) -> Sites | None:
+        """Find all parameters by EM, or draw them with the paths."""
+        return solvers.solve(self, observations, context, seed=seed)
 
     def process(self, sites: Sites, context: Context) -> MarkovJump:
         """Build the hidden chain."""

@@ -12,7 +12,7 @@ from dynplat.arrays import Array, Observations, array_namespace, asarray_like
 from dynplat.errors import ArgumentError, DataError
 from dynplat.model import AbstractLanguage, AbstractModel, Context, Sites, summarise
 from dynplat.records import Capabilities
-from dynplat_jumps import entries, parts
+from dynplat_jumps import entries, parts, solvers
 from dynplat_jumps.emission import CountEmission, StateEmission
 from dynplat_jumps.process import MarkovJump
 from dynplat_jumps.structures import RateStructure, fill_generator, structure_from
@@ -43,9 +43,10 @@ class AbstractChain(AbstractModel):
         rate_shape: Shape of Gamma priors of the rates, with the mean of the default's median; None for the default,
             log-normal priors.
         solver: What inference `solve` does: `em`, maximum likelihood by expectation-maximisation; `rao-teh`, a Gibbs
-            sampler over paths and rates, for which `rate_shape` must be given. Both take free rates, constant in time
-            and the same for all series, and a start that is no parameter.
+            sampler over paths and parameters, for which `rate_shape` must be given. Both take free rates, the same for
+            all series, and any start but the stationary one.
         solver_draws: Draws of the Gibbs sampler, after a quarter as many sweeps.
+        solver_thin: Sweeps of the Gibbs sampler from one draw to the next.
     """
 
     structure: str = "free"
@@ -59,6 +60,7 @@ class AbstractChain(AbstractModel):
     rate_shape: float | None = None
     solver: str | None = None
     solver_draws: int = 1000
+    solver_thin: int = 1
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
@@ -73,24 +75,7 @@ class AbstractChain(AbstractModel):
             )
         parts.check_effects(self.structure, self.initial, self.covariates, self.inputs)
         self._sets(0)
-        if self.rate_shape is not None and not (np.isfinite(self.rate_shape) and self.rate_shape > 0):
-            raise ArgumentError(f"`rate_shape` must be positive; got {self.rate_shape}.")
-        if self.rate_shape is not None and self.structure == "reversible":
-            raise ArgumentError("`rate_shape` speaks of free rates: choose another `structure`, or leave it out.")
-        parts.check_count("solver_draws", self.solver_draws, 1)
-        if self.solver not in (None, "em", "rao-teh"):
-            raise ArgumentError(f"`solver` must be None, 'em' or 'rao-teh'; got {self.solver!r}.")
-        if self.solver is not None:
-            effects = self.covariates or self.inputs
-            tied = self.structure == "reversible" or effects or self.initial in ("free", "stationary")
-            if tied or (self.solver == "rao-teh" and self.breaks):
-                raise ArgumentError(
-                    f"`solver={self.solver!r}` takes free rates without covariates, inputs"
-                    f"{' or breaks' if self.solver == 'rao-teh' else ''}, and an `initial` out of 'empirical', "
-                    "'uniform', 'first'; use 'mle' or 'nuts' for the others."
-                )
-            if self.solver == "rao-teh" and self.rate_shape is None:
-                raise ArgumentError("`solver='rao-teh'` needs conjugate priors: give `rate_shape`, such as 1.")
+        solvers.check_solver(self, self.structure, self.covariates + self.inputs)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -172,38 +157,8 @@ class AbstractChain(AbstractModel):
         return parts.generator_of(sites, context, structure, pieces=pieces, covariates=self.covariates)
 
     def solve(self, observations: Observations, context: Context, *, seed: int) -> Sites | None:
-        """Find the rates by EM, or draw them with their paths."""
-        if self.solver is None:
-            return None
-        structure = self.structure_of(context)
-        pieces = len(self.breaks) + 1
-        rate = float(context["rate"])
-        start = np.full((pieces, len(structure.links)) if self.breaks else len(structure.links), rate)
-        generator = np.asarray(structure.generator(start))
-        old, new = np.asarray(structure.links).T
-
-        def build(Q: Array) -> MarkovJump:
-            return self._chain(Q, context)
-
-        if self.solver == "em":
-            from dynplat_jumps.em import fit_rates
-
-            found, _ = fit_rates(build, generator, observations)
-            return {"rate": found[..., old, new][None]}
-        from dynplat_jumps.gibbs import sample_rates
-
-        assert self.rate_shape is not None
-        drawn = sample_rates(
-            build,
-            generator,
-            observations,
-            shape=self.rate_shape,
-            rate=self.rate_shape / rate,
-            num_draws=self.solver_draws,
-            warmup=max(self.solver_draws // 4, 50),
-            seed=seed,
-        )
-        return {"rate": drawn[:, old, new]}
+        """Find all parameters by EM, or draw them with their paths."""
+        return solvers.solve(self, observations, context, seed=seed)
 
     def process(self, sites: Sites, context: Context) -> MarkovJump:
         """Build the chain."""
@@ -253,12 +208,21 @@ class BirthDeath(AbstractModel):
         immigration: Whether there is immigration; without it a population that has died out stays so.
         initial: `empirical`, `uniform` or `stationary` (with immigration): law of the count at the first row
             (see `jumps/panel`).
+        rate_shape: Shape of Gamma priors of all rates, with the mean of the default's median; None for the default,
+            log-normal priors.
+        solver: As in `jumps/panel`.
+        solver_draws: As in `jumps/panel`.
+        solver_thin: As in `jumps/panel`.
     """
 
     entry = entries.BIRTH_DEATH
     capacity: int | None = None
     immigration: bool = True
     initial: str = "uniform"
+    rate_shape: float | None = None
+    solver: str | None = None
+    solver_draws: int = 1000
+    solver_thin: int = 1
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
@@ -266,6 +230,7 @@ class BirthDeath(AbstractModel):
         parts.check_initial(self.initial, ("empirical", "uniform", "stationary"))
         if self.initial == "stationary" and not self.immigration:
             raise ArgumentError("without immigration every population dies out: `initial='stationary'` means nothing.")
+        solvers.check_solver(self)
 
     def prepare(self, data: Trajectories) -> Context:
         """Find the largest count and the clock."""
@@ -284,9 +249,16 @@ class BirthDeath(AbstractModel):
 
     def prior(self, pp: AbstractLanguage, context: Context) -> None:
         """Emit `birth` and `death` per individual, and `immigration`, all per unit of time."""
-        median = log(float(context["rate"]))
+        rate, shape = float(context["rate"]), self.rate_shape
         for name in ("birth", "death", "immigration")[: 3 if self.immigration else 2]:
-            pp.sample(name, pp.dist.LogNormal(median, parts.RATE_SPREAD))
+            if shape is None:
+                pp.sample(name, pp.dist.LogNormal(log(rate), parts.RATE_SPREAD))
+            else:
+                pp.sample(name, pp.dist.Gamma(shape, shape / rate))
+
+    def solve(self, observations: Observations, context: Context, *, seed: int) -> Sites | None:
+        """Find the rates by EM, or draw them with their paths."""
+        return solvers.solve(self, observations, context, seed=seed)
 
     def process(self, sites: Sites, context: Context) -> MarkovJump:
         """Build the chain."""
