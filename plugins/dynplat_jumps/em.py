@@ -25,6 +25,7 @@ import numpy as np
 
 from dynplat.arrays import Array, Observations, Random
 from dynplat.errors import ArgumentError, CapabilityError, InferenceError
+from dynplat.marks import OBSERVED
 from dynplat.process import AbstractEmission
 from dynplat_jumps.blocks import AbstractBlock, Packing, PathStatistics, RatesBlock, Values
 from dynplat_jumps.process import MarkovJump
@@ -81,7 +82,7 @@ def expectation(process: MarkovJump, observations: Observations) -> tuple[float,
     density = _host(process.emission.log_density(observations))
     shown = torch.tensor(np.broadcast_to(density, (*lead, K)).copy()).requires_grad_(True)
     leaves = MarkovJump(Q, start, _Shown(shown, process.num_channels), breaks=process.breaks)
-    total = leaves.log_prob(observations).sum()
+    total = leaves.log_prob(_all_rows(observations)).sum()
     if not torch.isfinite(total):
         raise InferenceError(
             "EM: the observations are impossible under the parameters so far: a rate or a probability that is needed "
@@ -92,6 +93,19 @@ def expectation(process: MarkovJump, observations: Observations) -> tuple[float,
     jumps = np.maximum(slope * rates, 0.0) * (1.0 - np.eye(K))
     stays = np.maximum(np.diagonal(slope, axis1=-2, axis2=-1), 0.0)
     return float(total.detach()), PathStatistics(stays, jumps, np.maximum(first[0], 0.0), np.maximum(states, 0.0))
+
+
+def _all_rows(observations: Observations) -> Observations:
+    """The observations with rows of which nothing was seen as rows that show nothing.
+
+    A likelihood leaves the former out, because over them the probabilities of a proper generator sum to one. Those of
+    a generator whose entries are all free do not, and the time before such a row would be lost.
+    """
+    mask = np.broadcast_to(np.asarray(observations.mask), np.shape(observations.values))
+    marks = observations.marks
+    if marks is not None:
+        marks = np.where(mask.any(axis=-1), np.asarray(marks), OBSERVED)
+    return observations._replace(mask=np.ones_like(mask), marks=marks)
 
 
 class _Shown(AbstractEmission):
