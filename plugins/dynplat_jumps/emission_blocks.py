@@ -7,10 +7,8 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import gammaln
 
-from dynplat.arrays import Observations
+from dynplat.arrays import Observations, log_gamma
 from dynplat.errors import InferenceError
 from dynplat_jumps.blocks import AbstractBlock, Coordinate, PathStatistics, Values
 from dynplat_jumps.slices import slice_draw
@@ -149,6 +147,8 @@ class StudentBlock(NormalBlock):
 
     def maximise(self, values: Values, paths: PathStatistics) -> dict[str, np.ndarray]:
         """Centres and scales with the expected weights of values, then the degrees."""
+        from scipy.optimize import minimize_scalar
+
         states, nu = self._rows.weights(paths), float(values["degrees"])
         found = self._weighted(values, states * (nu + 1.0) / (nu + self._squares(values)), states)
         squares = self._squares(found)
@@ -185,7 +185,8 @@ class StudentBlock(NormalBlock):
 
 def _log_student(nu: np.ndarray | float, squares: np.ndarray, weights: np.ndarray) -> float:
     """Weighted sum of Student's log densities of standardised values, without terms of their scales."""
-    top = gammaln(0.5 * (nu + 1.0)) - gammaln(0.5 * nu) - 0.5 * np.log(np.pi * nu)
+    nu = np.asarray(nu, dtype=np.float64)
+    top = log_gamma(0.5 * (nu + 1.0)) - log_gamma(0.5 * nu) - 0.5 * np.log(np.pi * nu)
     return float((weights * (top - 0.5 * (nu + 1.0) * np.log1p(squares / nu))).sum())
 
 
