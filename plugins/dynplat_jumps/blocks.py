@@ -184,7 +184,7 @@ class PopulationBlock(AbstractBlock):
 
 
 #: Logarithms are kept between these: a rate that nothing was seen of falls without end.
-_BOUND = 200.0
+BOUND = 200.0
 
 
 class Packing:
@@ -207,7 +207,7 @@ class Packing:
             if kind == "real":
                 found.append((value / unit).ravel())
             elif kind in ("log", "simplex"):
-                found.append(np.log(np.maximum(value, np.exp(-_BOUND))).ravel())
+                found.append(np.log(np.maximum(value, np.exp(-BOUND))).ravel())
             else:
                 raise ArgumentError(f"`kind` of a coordinate must be 'log', 'simplex' or 'real'; got {kind!r}.")
         return np.concatenate(found)
@@ -215,7 +215,7 @@ class Packing:
     def unpack(self, vector: np.ndarray) -> dict[str, np.ndarray]:
         """A vector to values; a law sums to one whatever the vector."""
         found, at = {}, 0
-        vector = np.clip(vector, -_BOUND, _BOUND)
+        vector = np.clip(vector, -BOUND, BOUND)
         for name, (kind, unit) in self._coordinates.items():
             size = int(np.prod(self._shapes[name]))
             part = vector[at : at + size].reshape(self._shapes[name])

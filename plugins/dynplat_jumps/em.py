@@ -27,7 +27,7 @@ from dynplat.arrays import Array, Observations, Random
 from dynplat.errors import ArgumentError, CapabilityError, InferenceError
 from dynplat.marks import OBSERVED
 from dynplat.process import AbstractEmission
-from dynplat_jumps.blocks import AbstractBlock, Packing, PathStatistics, RatesBlock, Values
+from dynplat_jumps.blocks import BOUND, AbstractBlock, Packing, PathStatistics, RatesBlock, Values
 from dynplat_jumps.process import MarkovJump
 
 
@@ -287,13 +287,13 @@ def climb(
         length = np.sqrt((r**2).sum() / max((v**2).sum(), 1e-300))
         jumped = current + 2.0 * length * r + length**2 * v
         nxt, gained = twice, -np.inf
-        if length > 1.0 and np.isfinite(jumped).all() and np.abs(jumped).max() < 300.0:
+        if length > 1.0 and np.isfinite(jumped).all() and np.abs(jumped).max() < 1.5 * BOUND:
             try:
-                after, gained = step(np.clip(jumped, -200.0, 200.0))
+                after, gained = step(np.clip(jumped, -BOUND, BOUND))
             except InferenceError:
                 gained = -np.inf
         if gained >= first:
-            current, once, value_now = np.clip(jumped, -200.0, 200.0), after, gained
+            current, once, value_now = np.clip(jumped, -BOUND, BOUND), after, gained
         else:
             current = twice
             once, value_now = step(nxt)

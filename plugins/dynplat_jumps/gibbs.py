@@ -166,7 +166,7 @@ class PathSampler:
 
     def density(self, process: MarkovJump) -> np.ndarray:
         """Likelihoods of rows in each state, up to a factor of each row, (series, time, K)."""
-        found = np.asarray(process.emission.log_density(self._observations))
+        found = np.asarray(process.emission.log_density(self._observations), dtype=np.float64)
         found = np.broadcast_to(found, (*self._times.shape, process.num_states))
         top = found.max(axis=-1, keepdims=True)
         return np.exp(found - np.where(np.isfinite(top), top, 0.0))
