@@ -72,9 +72,11 @@ def expectation(process: MarkovJump, observations: Observations) -> tuple[float,
 
     Raises:
         InferenceError: The observations are impossible.
+        ArgumentError: Rates differ between series, or inputs act on them.
     """
     import torch
 
+    check_shared(process)
     K, lead = process.num_states, tuple(np.shape(observations.times))
     generator = _host(process.generator)
     Q = torch.tensor(generator).requires_grad_(True)
@@ -93,6 +95,20 @@ def expectation(process: MarkovJump, observations: Observations) -> tuple[float,
     jumps = np.maximum(slope * rates, 0.0) * (1.0 - np.eye(K))
     stays = np.maximum(np.diagonal(slope, axis1=-2, axis2=-1), 0.0)
     return float(total.detach()), PathStatistics(stays, jumps, np.maximum(first[0], 0.0), np.maximum(states, 0.0))
+
+
+def check_shared(process: MarkovJump) -> None:
+    """Refuse a process whose rates, or law of the first state, are not the same for all series.
+
+    Raises:
+        ArgumentError: They are not.
+    """
+    shapes = tuple(process.generator.shape[:-3]), tuple(process.log_initial.shape[:-1])
+    if process.drive is not None or any(shape not in ((), (1,)) for shape in shapes):
+        raise ArgumentError(
+            "EM and the Gibbs sampler take one generator and one law of first states for all series, without inputs; "
+            f"got leading axes {shapes}{' and inputs' if process.drive is not None else ''}. Use 'mle' or 'nuts'."
+        )
 
 
 def _all_rows(observations: Observations) -> Observations:

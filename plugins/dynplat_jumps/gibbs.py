@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from dynplat.arrays import Observations
 from dynplat.errors import ArgumentError, InferenceError, NoDensityError
 from dynplat_jumps.blocks import AbstractBlock, PathStatistics, Values
-from dynplat_jumps.em import RateLinks
+from dynplat_jumps.em import RateLinks, check_shared
 from dynplat_jumps.kinds import kinds_of
 from dynplat_jumps.process import MarkovJump
 
@@ -105,23 +106,50 @@ def sample(
         raise ArgumentError(
             f"`num_draws` and `thin` must be at least 1 and `warmup` at least 0; got {num_draws}, {thin}, {warmup}."
         )
-    rng = np.random.default_rng(seed)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in start}
+    chain = sweeps(blocks, build, start, observations, np.random.default_rng(seed), fixed_emission=fixed_emission)
+    for values in islice(chain, warmup + thin - 1, warmup + num_draws * thin, thin):
+        for name, value in values.items():
+            found[name].append(value)
+    return {name: np.stack(draws) for name, draws in found.items()}
+
+
+def sweeps(
+    blocks: list[AbstractBlock],
+    build: Callable[[Values], MarkovJump],
+    start: Values,
+    observations: Observations,
+    rng: np.random.Generator,
+    *,
+    settle: int = 10,
+    fixed_emission: bool = False,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Give the parameters after each sweep over paths and all blocks, without end (see `sample`).
+
+    Args:
+        blocks: All parameters.
+        build: See `sample`.
+        start: See `sample`.
+        observations: The observations.
+        rng: Source of random numbers.
+        settle: Sweeps over the paths alone, before parameters move.
+        fixed_emission: See `sample`.
+    """
     values = {name: np.array(value, dtype=np.float64) for name, value in start.items()}
     process = build(values)
+    check_shared(process)
     _check_possible(process, observations)
     paths = PathSampler(observations, process, rng)
     density = paths.density(process)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in values}
-    for step in range(warmup + num_draws * thin):
+    for _ in range(settle):
+        paths.sweep(process, density)
+    while True:
         drawn = paths.sweep(process, density)
         for block in blocks:
             values.update(block.draw(values, drawn, rng))
         process = build(values)
         density = density if fixed_emission else paths.density(process)
-        if step >= warmup and (step - warmup + 1) % thin == 0:
-            for name, value in values.items():
-                found[name].append(value)
-    return {name: np.stack(draws) for name, draws in found.items()}
+        yield dict(values)
 
 
 class PathSampler:

@@ -156,9 +156,7 @@ class Hidden(AbstractModel):
         """Emit the rates, the law of the first state, and what the emission needs."""
         structure = self.structure_of(context)
         K, C = structure.num_states, len(context.channels)
-        parts.rates_prior(
-            pp, structure, context, covariates=self.covariates, inputs=self.inputs, shape=self.rate_shape
-        )
+        parts.rates_prior(pp, structure, context, covariates=self.covariates, inputs=self.inputs, shape=self.rate_shape)
         parts.initial_prior(pp, self.initial, K)
         if self.emission in ("gaussian", "student-t"):
             # Spread over the data in order, so that states have names.

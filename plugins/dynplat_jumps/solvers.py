@@ -54,8 +54,13 @@ class Solvable(Protocol):
         ...
 
 
-def check_solver(model: Solvable, structure: str = "free", covariates: tuple[str, ...] = ()) -> None:
+def check_solver(model: Solvable, structure: str = "free", effects: tuple[str, ...] = ()) -> None:
     """Refuse options of solvers that are out of range, or that a solver cannot serve.
+
+    Args:
+        model: The model, with its options.
+        structure: Its structure.
+        effects: What acts on its rates.
 
     Raises:
         ArgumentError: Naming the option and what serves it.
@@ -70,12 +75,12 @@ def check_solver(model: Solvable, structure: str = "free", covariates: tuple[str
         raise ArgumentError(f"`solver` must be None, 'em' or 'rao-teh'; got {model.solver!r}.")
     if model.solver is None:
         return
-    if structure == "reversible" or covariates or model.initial not in _APART:
+    if structure == "reversible" or effects or model.initial not in _APART:
         other = "'mle'" if model.solver == "em" else "'nuts'"
         raise ArgumentError(
-            f"`solver={model.solver!r}` takes free rates without covariates and a start that does not depend on them: "
-            f"leave out `structure='reversible'`, `covariates` and `initial='stationary'`, or leave out `solver` and "
-            f"use {other}."
+            f"`solver={model.solver!r}` takes free rates without covariates or inputs, and a start that rates do not "
+            "move: leave out `structure='reversible'`, `covariates`, `inputs` and `initial='stationary'`, or leave "
+            f"out `solver` and use {other}."
         )
     if model.solver == "rao-teh" and model.rate_shape is None:
         raise ArgumentError("`solver='rao-teh'` needs conjugate priors: give `rate_shape`, such as 1.")

@@ -1,6 +1,8 @@
-"""Studies of the Gibbs sampler: ranks of true parameters among draws given data that they made, and NUTS beside it."""
+"""Studies of the Gibbs sampler: draws of the prior given data that they made, and NUTS beside it."""
 
 from __future__ import annotations
+
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from dynplat.arrays import random_source
 from dynplat.data import Trajectories
 from dynplat.marks import ENTERED, MOVED, OBSERVED, STAYED
 from dynplat.model import observations_from
-from dynplat_jumps import paths
+from dynplat_jumps import gibbs, paths, solvers
 from dynplat_jumps.recorded import laws_of
 
 GIBBS = {"solver": "rao-teh", "rate_shape": 2.0}
@@ -33,24 +35,41 @@ TIMES = np.array([[0.0, 0.4, 1.1, 1.5, 2.6, 3.0], [0.0, 0.3, 0.9, 1.6, 1.9, 2.8]
     ids=lambda value: value.get("emission", "") if isinstance(value, dict) else value if isinstance(value, str) else "",
 )
 def test_gibbs_is_calibrated(name, options, like):
-    """Ranks of true parameters are uniform. Data that are like `like` fix the priors."""
-    repeats, draws = 250, 99
+    """Draws of the prior stay draws of the prior, whatever the number of sweeps given data that they made.
+
+    Unlike ranks among the draws of one chain, this asks for no mixing: it is exact as soon as paths have settled. Log
+    likelihoods, of truths in one half and of last draws in the other, tell whether parameters still belong to their
+    data. Data that are like `like` fix the priors.
+    """
+    repeats, sweeps = 400, 25
     values = np.resize(np.array(like), (*TIMES.shape, 1))
     data = Trajectories.from_arrays(TIMES, values, channels=["y"])
-    model = dp.load_model(f"jumps/{name}", **options, **GIBBS, solver_draws=draws, solver_thin=5)
+    model = dp.load_model(f"jumps/{name}", **options, **GIBBS)
     context, observations = model.prepare(data), observations_from(data)
     laws = laws_of(model, context)
-    ranks = []
+
+    def build(values):
+        return model.process({site: np.asarray(value)[None] for site, value in values.items()}, context)
+
+    last, fits = [], []
     for repeat in range(repeats):
-        truth = {site: law.draw(np.random.default_rng([repeat, 1])) for site, law in laws.items()}
-        process = model.process({site: value[None] for site, value in truth.items()}, context)
-        made = process.sample(TIMES, random=random_source(repeat, process.like)).values
-        found = model.solve(observations._replace(values=np.asarray(made)), context, seed=repeat)
-        ranks.append({site: (found[site] < truth[site]).sum(axis=0) for site in truth})
-    for site in laws:
-        for column in np.stack([rank[site] for rank in ranks]).reshape(repeats, -1).T:
-            observed = np.bincount(column // 10, minlength=10)
-            assert stats.chisquare(observed).pvalue > 1e-4, (site, observed)
+        rng = np.random.default_rng([repeat, 1])  # one for all sites, apart from those of data and sweeps
+        truth = {site: law.draw(rng) for site, law in laws.items()}
+        process = build(truth)
+        made = process.sample(TIMES, random=random_source(10_000 + repeat, process.like)).values
+        made = observations._replace(values=np.asarray(made))
+        blocks = solvers.blocks_of(model, context, made, laws)
+        chain = gibbs.sweeps(blocks, build, truth, made, np.random.default_rng([repeat, 2]), settle=30)
+        last.append(next(islice(chain, sweeps - 1, None)))
+        both = [float(build(found).log_prob(made).sum()) for found in (truth, last[-1])]
+        fits.append(both[repeat % 2])
+    rng = np.random.default_rng(3)
+    for site, law in laws.items():
+        prior = np.stack([law.draw(rng) for _ in range(20_000)]).reshape(20_000, -1).T
+        found = np.stack([values[site] for values in last]).reshape(repeats, -1).T
+        for one, other in zip(found, prior, strict=True):
+            assert stats.ks_2samp(one, other).pvalue > 1e-4, site
+    assert stats.ks_2samp(fits[::2], fits[1::2]).pvalue > 1e-4
 
 
 def watched_and_visited(seed):
@@ -110,7 +129,8 @@ def test_gibbs_and_nuts_agree(name, options, data):
     for site in sites[1]:
         first, second = (found[site].reshape(len(found[site]), -1).T for found in sites)
         for one, other in zip(first, second, strict=True):
-            error = np.sqrt(sum(1.0 / array_stats.ess(draws[None], method="mean") for draws in (one, other)))
+            sizes = np.array([array_stats.ess(draws[None], method="mean") for draws in (one, other)], dtype=float)
+            error = np.sqrt((1.0 / sizes).sum())
             away = abs(one.mean() - other.mean()) / other.std()
             assert away < 0.1 + 4.0 * error, (site, away, error)
             assert one.std() / other.std() == pytest.approx(1.0, abs=0.15), site

@@ -200,6 +200,20 @@ def test_long_quiet_stays_are_no_impossibility():
     assert (found["rate"][:, 1] < 1e-4).all()
 
 
+def test_rates_that_differ_between_series_are_refused():
+    seen = Observations(np.array([[0.0, 1.0]] * 2), np.zeros((2, 2, 1)), np.ones((2, 2, 1), bool))
+
+    def build(generator):
+        both = generator * torch.tensor([1.0, 2.0]).double()[:, None, None]
+        return MarkovJump(both, torch.zeros(1, 2).double() - np.log(2), StateEmission.of_states(2, generator))
+
+    start = np.array([[-1.0, 1.0], [1.0, -1.0]])
+    with pytest.raises(ArgumentError, match=r"one generator .* for all series.*Use 'mle' or 'nuts'"):
+        sample_rates(build, start, seen, shape=1.0, rate=1.0, num_draws=1, warmup=0, seed=0)
+    with pytest.raises(ArgumentError, match=r"one generator .* for all series"):
+        expected_statistics(build, start, seen)
+
+
 def test_impossible_observations_are_refused_at_the_start():
     seen = Observations(np.array([[0.0, 0.0]]), np.array([[[0.0], [1.0]]]), np.ones((1, 2, 1), bool))
 
