@@ -103,7 +103,7 @@ class Hidden(AbstractModel):
         if len(set(self.error_covariates)) < len(self.error_covariates):
             raise ArgumentError(f"`error_covariates` must be different names; got {self.error_covariates}.")
         parts.check_effects(self.structure, self.initial, self.covariates, self.inputs)
-        solvers.check_solver(self, self.structure, self.covariates + self.inputs)
+        solvers.check_solver(self, self.structure, self.covariates + self.inputs + self.error_covariates)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -79,8 +79,8 @@ def check_solver(model: Solvable, structure: str = "free", effects: tuple[str, .
         other = "'mle'" if model.solver == "em" else "'nuts'"
         raise ArgumentError(
             f"`solver={model.solver!r}` takes free rates without covariates or inputs, and a start that rates do not "
-            "move: leave out `structure='reversible'`, `covariates`, `inputs` and `initial='stationary'`, or leave "
-            f"out `solver` and use {other}."
+            "move: leave out `structure='reversible'`, `covariates`, `inputs`, `error_covariates` and "
+            f"`initial='stationary'`, or leave out `solver` and use {other}."
         )
     if model.solver == "rao-teh" and model.rate_shape is None:
         raise ArgumentError("`solver='rao-teh'` needs conjugate priors: give `rate_shape`, such as 1.")

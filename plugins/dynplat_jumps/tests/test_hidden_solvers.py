@@ -201,6 +201,8 @@ def test_refusals_say_what_to_use():
         dp.load_model("jumps/hidden", solver="em", covariates=("sex",))
     with pytest.raises(ArgumentError, match=r"covariates or inputs.*'mle'"):
         dp.load_model("jumps/panel", solver="em", inputs=("dose",))
+    with pytest.raises(ArgumentError, match=r"`error_covariates`.*'mle'"):
+        dp.load_model("jumps/hidden", emission="misclassification", solver="em", error_covariates=("sex",))
     with pytest.raises(ArgumentError, match=r"'stationary'.*'nuts'"):
         dp.load_model("jumps/hidden", solver="rao-teh", rate_shape=1.0, initial="stationary")
     with pytest.raises(ArgumentError, match="`structure='reversible'`"):
