@@ -80,7 +80,9 @@ def fill_powers(generator, g, step, table):
             for j in range(K):
                 if entries[i, j] != 0 and not reached[i, j]:
                     reached[i, j] = True
-                    far = k
+                    # A product of rates that are too small to hold may come up later, by more ways round: no path of
+                    # its own, and no reason to sum more terms than the tables have room for.
+                    far = min(k, K - 1)
         for c in range(K * count):
             store(table, c * room + k, load(power, c))
         last = num_terms(step, far)

@@ -13,7 +13,9 @@ import torch
 from scipy.linalg import expm
 
 from dynplat.errors import ArgumentError
+from dynplat.scan.kernels.vector import EIGHT, lines
 from dynplat_jumps.derived import stationary
+from dynplat_jumps.kernels.series import fill_powers, num_terms, table_room
 from dynplat_jumps.tests.conftest import random_generator
 from dynplat_jumps.transition import log_transition_probabilities, transition_probabilities
 
@@ -44,6 +46,23 @@ def test_far_states_and_small_rates_keep_their_digits(driver):
     found, expected = transition_probabilities(Q, gaps, driver=driver), exact(Q, gaps)
     assert expected.min() < 1e-42
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
+
+
+def test_products_of_rates_that_are_too_small_to_hold_ask_for_no_more_terms():
+    """An entry of a power that is 0 by rounding, and comes up in a later power, is no longer path."""
+    K = 30
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        Q = np.diag(10.0 ** rng.uniform(-40, 0, K - 1), 1) + np.diag(10.0 ** rng.uniform(0, 3, K - 1), -1)
+        Q -= np.diag(Q.sum(1))
+        room = table_room(K, 1.0)
+        _, far = fill_powers(Q[None], 0, 1.0, lines(K * ((K + EIGHT - 1) // EIGHT) * room))
+        assert far == K - 1
+        assert num_terms(1.0, far) < room
+        gaps = np.array([1e-3, 0.2, 5.0])
+        found = transition_probabilities(Q, gaps)
+        expected = transition_probabilities(Q, gaps, driver="sequential")
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-290)
 
 
 def test_limits():
