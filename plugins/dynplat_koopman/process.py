@@ -14,6 +14,11 @@ predicts, which met the observed channels of such rows through y = C z + r alone
 complete row. This is a proper density of the observed cells, but no coherent law: a row that is left out is carried
 over linearly, whereas integrating it out would average psi over its values.
 
+With `lift_every` = m only every m-th complete row is lifted anew, the first of a series first. Between two lifted rows
+the state goes on linearly, and is filtered from the rows there through y = C z + r: the density of a segment, given the
+row that it follows, is that of predictions up to m rows ahead. A dictionary that is learned by it is good for more than
+a single step. Forecasts, too, are linear from the last lifted row.
+
 `LinearSDE` itself is the coherent alternative, in which z is hidden everywhere and only y = C z + r is seen.
 """
 
@@ -48,6 +53,7 @@ from dynplat.process.dynamics.base import real_like
 from dynplat.process.gaps import gaps_between, grid_transitions
 from dynplat.process.gaussian_predictive import draw_noise
 from dynplat.process.grid import Grid, check_order, check_start, inputs_of, merge_times, rows_of, with_a_row
+from dynplat_koopman import segments
 
 #: Variance, beside the mean square of a function, with which a row that ends a hole says what its function is.
 _LIFT_NOISE = 1e-10
@@ -63,9 +69,10 @@ class Lifted(AbstractProcess):
             state (..., time, n) to positive numbers (..., time); None for 1. Before the first complete row it is 1.
         anchor: Values (channel,) that stand in for rows that are not complete where the dictionary is evaluated, so
             that it stays finite there; None for 0. Nothing depends on them.
+        lift_every: Every how many complete rows of a series the state is lifted anew.
 
     Raises:
-        ArgumentError: The process starts from its stationary law or a diffuse one, or has `D`.
+        ArgumentError: The process starts from its stationary law or a diffuse one, or has `D`; `lift_every` is below 1.
     """
 
     def __init__(
@@ -75,15 +82,19 @@ class Lifted(AbstractProcess):
         *,
         noise_scale: Callable[[Array], Array] | None = None,
         anchor: Array | None = None,
+        lift_every: int = 1,
     ) -> None:
         if process.is_stationary or process.diffuse is not None or process.D is not None:
             raise ArgumentError(
                 "`process` of Lifted must have a start `m0`, `P0` of its own, and neither `diffuse` nor `D`."
             )
+        if lift_every < 1:
+            raise ArgumentError(f"`lift_every` of Lifted must be at least 1; got {lift_every}.")
         self.process = process
         self.lift = lift
         self.noise_scale = noise_scale
         self.anchor = anchor
+        self.lift_every = lift_every
 
     @property
     def like(self) -> Array:
@@ -93,8 +104,9 @@ class Lifted(AbstractProcess):
     def log_prob_steps(self, observations: Observations) -> Array:
         r"""Terms :math:`\log p(y_t \mid y_{<t})`, (..., series, time); a row with nothing observed gives exactly 0.
 
-        Where every row but those at the end is complete, the rows are independent given the ones before them, and no
-        array of n x n numbers for each row is made.
+        Where every row that says something follows a lifted one, the rows are independent given the ones before them,
+        and no array of n x n numbers for each row is made. Otherwise the segments between lifted rows are independent
+        given those rows, and run side by side (`segments`).
 
         Raises:
             ArgumentError: Times decrease or lie off the grid of steps, inputs are missing, or shapes do not fit.
@@ -102,13 +114,18 @@ class Lifted(AbstractProcess):
         """
         values, mask, inputs = self._arrays(observations)
         F, Q, c = self._transitions(observations.times, inputs)
-        complete = array_namespace(mask).all(mask, axis=-1)
-        psi = self._psi(values, complete)
-        scale = self._scale(psi, complete)
-        if self._has_holes(observations.mask):
-            chain = self._chain(F, _times(Q, scale), self._offsets(F, c, psi, complete), complete)
-        else:
+        lifted = self._lifted_rows(mask)
+        psi = self._psi(values, lifted)
+        scale = self._scale(psi, lifted)
+        numbers = concrete(lifted)
+        if numbers is not None and not self._has_holes(observations.mask, numbers):
             chain = self._observed_chain(F, Q, c, psi, scale)
+            return chain.log_prob_steps(Observations(observations.times, values, observations.mask))
+        cut = None if numbers is None or numbers.ndim != 2 else segments.cut(numbers)
+        if cut is not None:
+            known = Observations(observations.times, values, mask)
+            return segments.log_prob_steps(self.process, cut, known, F, Q, c, psi, scale)
+        chain = self._chain(F, _times(Q, scale), self._offsets(F, c, psi, lifted), lifted)
         return chain.log_prob_steps(Observations(observations.times, values, observations.mask))
 
     def sample(self, times: Array, *, random: Random, inputs: Array | None = None) -> Draw:
@@ -125,14 +142,17 @@ class Lifted(AbstractProcess):
         noise = draw_noise(Q, (*lead, size, Q.shape[-1]), random)
         fuzz = draw_noise(process.R[..., None, :, :], (*lead, size, process.num_channels), random)
         z = process.m0 + draw_noise(process.P0, (*lead, Q.shape[-1]), random)
-        values, states = [], []
+        values, states, scale = [], [], None
         for row in range(size):
             if row:
                 here = 0 if F.shape[-3] == 1 else row
-                psi, shock = self.lift(values[-1]), noise[..., row, :]
-                if self.noise_scale is not None:
-                    shock = xp.sqrt(self.noise_scale(psi[..., None, :])) * shock
-                z = (F[..., here, :, :] @ psi[..., None])[..., 0] + shock
+                shock = noise[..., row, :]
+                if (row - 1) % self.lift_every == 0:
+                    psi = self.lift(values[-1][..., None, :])
+                    z = psi[..., 0, :]
+                    scale = None if self.noise_scale is None else xp.sqrt(self.noise_scale(psi))
+                shock = shock if scale is None else scale * shock
+                z = (F[..., here, :, :] @ z[..., None])[..., 0] + shock
                 z = z if c is None else z + c[..., 0 if c.shape[-2] == 1 else row, :]
             y = (process.H @ z[..., None])[..., 0] + fuzz[..., row, :]
             values.append(y if process.d is None else y + process.d)
@@ -156,8 +176,17 @@ class Lifted(AbstractProcess):
         inputs = inputs if process.has_inputs else None
         return grid_transitions(process.dynamics, gaps, inputs, self.like, share=process.share_gaps)
 
+    def _lifted_rows(self, mask: Array) -> Array:
+        """Whether each row is lifted, (..., series, time)."""
+        xp = array_namespace(mask)
+        complete = xp.all(mask, axis=-1)
+        if self.lift_every == 1:
+            return complete
+        number = xp.cumulative_sum(xp.astype(complete, xp.int32), axis=-1) - 1
+        return complete & (number % self.lift_every == 0)
+
     def _psi(self, values: Array, complete: Array) -> Array:
-        """Lifted rows; a row that is not complete is lifted from the anchor instead, and not used."""
+        """Lifted rows; a row that is not lifted is replaced by the anchor, and not used."""
         xp = array_namespace(values)
         anchor = 0.0 if self.anchor is None else asarray_like(self.anchor, values)
         return self.lift(xp.where(complete[..., None], values, anchor))
@@ -172,13 +201,12 @@ class Lifted(AbstractProcess):
         held = take_rows(scale, xp.where(last >= 0, last, xp.zeros_like(last)), num_core=0)
         return xp.where(last >= 0, held, xp.ones_like(held))
 
-    def _has_holes(self, mask: Array) -> bool:
-        """Whether something is observed in a row after one that is not complete (while nobody can look: yes)."""
+    def _has_holes(self, mask: Array, lifted: np.ndarray) -> bool:
+        """Whether something is observed in a row after one that is not lifted (while nobody can look: yes)."""
         numbers = concrete(mask)
         if numbers is None:
             return True
-        seen, complete = np.any(numbers, axis=-1, keepdims=True), np.all(numbers, axis=-1, keepdims=True)
-        return bool((seen[..., 1:, :] & ~complete[..., :-1, :]).any())
+        return bool((np.any(numbers, axis=-1)[..., 1:] & ~lifted[..., :-1]).any())
 
     def _offsets(self, F: Array, c: Array | None, psi: Array, complete: Array) -> Array:
         """Offsets of the transitions: after a complete row, where its lifted state goes."""
@@ -220,6 +248,7 @@ class LiftedConditional(AbstractConditional):
 
     Between a complete row and the next row that says something, the law is linear from the former; a complete row that
     ends a hole tells the rows inside it what their lifted future was, as an observation of z with next to no noise.
+    With `lift_every` above 1, where such ends are the rule, the last row of a segment says what its channels say.
 
     Args:
         lifted: The process.
@@ -245,7 +274,7 @@ class LiftedConditional(AbstractConditional):
         seen = with_a_row(self.observations, times)
         check_order(times, gaps_between(times))
         early = check_start(seen.times, times)
-        seen = _recent(seen, times)
+        seen = _recent(seen, times, lifted._lifted_rows(seen.mask))
         grid = merge_times(seen.times, times)
         on_grid = Observations(
             times=grid.times,
@@ -255,7 +284,7 @@ class LiftedConditional(AbstractConditional):
         )
         values, mask, held = lifted._arrays(on_grid)
         F, Q, c = lifted._transitions(grid.times, held)
-        complete = array_namespace(mask).all(mask, axis=-1)
+        complete = lifted._lifted_rows(mask)
         psi = lifted._psi(values, complete)
         Q = _times(Q, lifted._scale(psi, complete))
         chain, observations = self._chain(F, Q, c, psi, complete, values, mask, grid.times, early)
@@ -306,6 +335,10 @@ class LiftedConditional(AbstractConditional):
         P0 = xp.where(first[..., None, None], xp.zeros_like(process.P0), process.P0)
         H, R = process.H[..., None, :, :], process.R[..., None, :, :]
         d = None if process.d is None else process.d[..., None, :]
+        if lifted.lift_every > 1:
+            # Between two lifted rows, too, the state is seen through the channels alone: so the last row of a segment.
+            chain = LinearGaussian(F, Q, H, R, m0, P0, c, d, driver=process.driver)
+            return chain, Observations(times, values, mask & ~given[..., None])
         seen = mask & ~complete[..., None]
         ends = complete & ~before
         numbers = concrete(ends)
@@ -376,13 +409,13 @@ def _block_diagonal(first: Array, second: Array) -> Array:
     return xp.concat([top, bottom], axis=-2)
 
 
-def _recent(observations: Observations, times: Array) -> Observations:
-    """Leave out the rows before the last one, at or before all queries, that is complete in every series."""
-    known, asked, mask = concrete(observations.times), concrete(times), concrete(observations.mask)
+def _recent(observations: Observations, times: Array, lifted: Array) -> Observations:
+    """Leave out the rows before the last one, at or before all queries, that is lifted in every series."""
+    known, asked, mask = concrete(observations.times), concrete(times), concrete(lifted)
     if known is None or asked is None or mask is None or not asked.shape[-1] or known.shape[-1] < 2:
         return observations
     size = known.shape[-1]
-    good = mask.all(axis=-1).reshape(-1, size).all(axis=0)
+    good = mask.reshape(-1, size).all(axis=0)
     good &= (known.reshape(-1, size) <= asked.reshape(-1, asked.shape[-1])[:, 0].min()).all(axis=0)
     rows = np.flatnonzero(good)
     if not len(rows) or rows[-1] == 0:
