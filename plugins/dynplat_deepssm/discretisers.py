@@ -29,8 +29,8 @@ from dynplat_deepssm.special import expm1
 
 def diagonal_zoh(rates: Array, step: Array) -> tuple[Array, Array]:
     """Multiplier exp(lambda h) and gain (exp(lambda h) - 1) / lambda, for rates that are not 0."""
-    angle = rates * step
-    return array_namespace(angle).exp(angle), expm1(angle) / rates
+    less = expm1(rates * step)
+    return less + 1.0, less / rates
 
 
 def diagonal_gbt(rates: Array, step: Array, alpha: float) -> tuple[Array, Array]:

@@ -56,10 +56,11 @@ def expm1(z: Array) -> Array:
     xp = array_namespace(z)
     if not xp.isdtype(z.dtype, "complex floating"):
         return xp.expm1(z)
-    x, y = xp.real(z), xp.imag(z)
-    half = xp.sin(0.5 * y)
-    # e^x cos y - 1 = (e^x - 1) cos y - (1 - cos y), without cancellation.
-    return xp.expm1(x) * xp.cos(y) - 2.0 * half * half + 1j * (xp.exp(x) * xp.sin(y))
+    half = 0.5 * xp.imag(z)
+    sine, less = xp.sin(half), xp.expm1(xp.real(z))
+    # e^x cos y - 1 = (e^x - 1) - e^x (1 - cos y), without cancellation, and sin y from half the angle too.
+    twice = 2.0 * (less + 1.0) * sine
+    return (less - twice * sine) + 1j * (twice * xp.cos(half))
 
 
 def powers(base: Array, count: int) -> Array:

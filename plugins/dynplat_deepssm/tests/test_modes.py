@@ -164,3 +164,15 @@ def test_float32_stays_float32():
             y, _ = run(cell, as_arrays(cell.init(0), make), make(u), None if dt is None else make(dt))
         assert y.dtype == torch.float32
         assert_close(host(y), wanted, 2e-5)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_nothing_leaves_the_device(name):
+    """Tensors without numbers: an array made on the host could not meet them, and a number could not be read."""
+    cell = EXAMPLES[name]
+    u, gaps, mask = (None if a is None else torch.as_tensor(a).to("meta") for a in sequence(cell, 70))
+    weights = {key: torch.as_tensor(value).to("meta") for key, value in cell.init(0).items()}
+    for mode in sorted(cell.modes):
+        y, state = run(cell, weights, u, None if mode == "convolution" else gaps, mask=mask, mode=mode)
+        assert y.device.type == state.device.type == "meta"
+        assert tuple(y.shape) == (2, 70, cell.num_outputs)
