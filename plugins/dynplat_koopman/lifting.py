@@ -147,7 +147,7 @@ def check_grid(data: Trajectories, step: float) -> None:
         raise DataError(
             f"steps are unequal: series {data.series[s]!r} has a gap of {gaps[at]:g} after time "
             f"{data.times[s, row]:g}, which is {number[at]:.4g} steps of {step:g}.",
-            hint="Resample the data to equal steps, give the right `step`, or use `continuous=True`.",
+            hint="Resample the data to equal steps, or give the right `step`; `fit_generator` takes any gaps.",
         )
 
 

@@ -175,7 +175,7 @@ def test_rows_off_the_grid_are_named():
     times = np.array([[0.0, 0.1, 0.20005, 0.3]])
     process.log_prob_steps(Observations(times, np.ones((1, 4, 1)), np.ones((1, 4, 1), bool)))
     times = np.array([[0.0, 0.1, 0.2, 0.3], [0.0, 0.2, 0.33, 0.4]])
-    message = r"gap before row 2 of series 1 is 0.13 .*1.3 steps of 0.1: .*continuous=True"
+    message = r"gap before row 2 of series 1 is 0.13 .*1.3 steps of 0.1: .*continuous time"
     with pytest.raises(ArgumentError, match=message):
         process.log_prob_steps(Observations(times, np.ones((2, 4, 1)), np.ones((2, 4, 1), bool)))
     with pytest.raises(ArgumentError, match=r"a gap of 0.05 is 0.5 steps of 0.1"):

@@ -54,13 +54,13 @@ def _data(seed=0, holes=0.0):
     return Observations(H_STEP * steps, np.where(mask, values, 1e6), mask)
 
 
-def _filter(p, times, values, mask):
+def _filter(p, times, values, mask, noise_scale=lambda psi: 1.0):
     """log p(y_t | y_<t) of one series, by a filter with matrices that starts anew after every complete row."""
-    m, P, terms = p["m0"], p["P0"], []
+    m, P, terms, scale = p["m0"], p["P0"], [], 1.0
     for t in range(len(times)):
         if t:
             for _ in range(round((times[t] - times[t - 1]) / H_STEP)):
-                m, P = p["F"] @ m, p["F"] @ P @ p["F"].T + p["Q"]
+                m, P = p["F"] @ m, p["F"] @ P @ p["F"].T + scale * p["Q"]
         seen = mask[t]
         C, R, d = p["C"][seen], p["R"][np.ix_(seen, seen)], p["d"][seen]
         if not seen.any():
@@ -73,6 +73,7 @@ def _filter(p, times, values, mask):
         m, P = m + gain @ (y - C @ m - d), P - gain @ C @ P
         if seen.all():
             m, P = lift(values[t]), np.zeros_like(P)
+            scale = noise_scale(m)
     return np.array(terms)
 
 
@@ -90,6 +91,39 @@ def test_log_density_is_that_of_the_filter_written_out(name, holes):
             with forced_driver(driver):
                 found = to_numpy(_process(p, to_array).log_prob_steps(given))
             np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("holes", [0.0, 0.35])
+def test_noise_is_scaled_as_the_last_complete_row_says(holes):
+    import jax
+
+    def noise_scale(psi):
+        return array_namespace(psi).exp(0.3 * psi[..., 1] - 0.2 * psi[..., 2])
+
+    p, data = _parameters(), _data(holes=holes)
+    expected = np.stack([_filter(p, data.times[s], data.values[s], data.mask[s], noise_scale) for s in range(2)])
+    process = _process(p)
+    process.noise_scale = noise_scale
+    np.testing.assert_allclose(process.log_prob_steps(data), expected, rtol=1e-9)
+    with framework("jax") as to_array:
+
+        def steps(values, mask):
+            traced = _process(p, to_array)
+            traced.noise_scale = noise_scale
+            return traced.log_prob_steps(Observations(data.times, values, mask))
+
+        found = np.asarray(jax.jit(steps)(to_array(data.values), to_array(data.mask)))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    # A forecast is that of the last complete row, with the noise that it says.
+    ahead = data.times[:, -1:] + H_STEP
+    rows = [np.flatnonzero(data.mask[s].all(axis=-1))[-1] for s in range(2)]
+    for s, row in enumerate(rows):
+        if data.mask[s, row + 1 :].any():
+            continue
+        k = round((ahead[s, 0] - data.times[s, row]) / H_STEP)
+        Q = sum(np.linalg.matrix_power(p["F"], j) @ p["Q"] @ np.linalg.matrix_power(p["F"], j).T for j in range(k))
+        cov = p["C"] @ (noise_scale(lift(data.values[s, row])) * Q) @ p["C"].T + p["R"]
+        np.testing.assert_allclose(process.condition(data).at(ahead).covariance()[s, 0], cov, rtol=1e-9)
 
 
 def test_both_ways_to_the_density_agree_where_nothing_is_missing():
