@@ -24,7 +24,7 @@ from dynplat.semigroup.affine import DiagonalMap
 from dynplat_deepssm import initialisers
 from dynplat_deepssm.cells.s5 import read_out, write_in
 from dynplat_deepssm.layer import AbstractCell, Parameters, zeros
-from dynplat_deepssm.special import linear
+from dynplat_deepssm.special import complex_of, linear
 from dynplat_deepssm.transitions import DIAGONAL
 
 
@@ -90,7 +90,8 @@ class LRU(AbstractCell):
             # Gaps of 0 write nothing; the root has no slope there.
             ratio = xp.expm1(-2.0 * rate * dt[..., None]) / xp.expm1(-2.0 * rate)
             gain = gain * xp.where(ratio > 0, xp.sqrt(xp.where(ratio > 0, ratio, 1.0)), 0.0)
-        return DiagonalMap(xp.exp(angle), gain * write_in(u, parameters["write"]))
+        written = write_in(u, complex_of(parameters["write"]), gain, per_row=dt is not None)
+        return DiagonalMap(xp.exp(angle), written)
 
     def read(self, parameters: Parameters, seen: Array, u: Array) -> Array:
         """Outputs (..., time, output) from what is seen of the states."""

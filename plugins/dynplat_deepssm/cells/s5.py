@@ -106,10 +106,9 @@ class S5(AbstractCell):
 
     def elements(self, parameters: Parameters, u: Array, dt: Array | None = None) -> DiagonalMap:
         """Elements of rows (see `AbstractCell`)."""
-        rates = self.rates(parameters)[..., None, :]
-        multiplier, gain = diagonal_zoh(rates, over_time(dt, u))
-        steps = array_namespace(u).exp(parameters["log_step"])[..., None, :]
-        return DiagonalMap(multiplier, gain * steps * write_in(u, parameters["write"]))
+        multiplier, gain = diagonal_zoh(self.rates(parameters)[..., None, :], over_time(dt, u))
+        weight = complex_of(parameters["write"]) * array_namespace(u).exp(parameters["log_step"])[..., None, :]
+        return DiagonalMap(multiplier, write_in(u, weight, gain, per_row=dt is not None))
 
     def read(self, parameters: Parameters, seen: Array, u: Array) -> Array:
         """Outputs (..., time, output) from what is seen of the states."""
@@ -135,9 +134,16 @@ class S5(AbstractCell):
         return complex_of(parameters["loading"])
 
 
-def write_in(u: Array, weight: Array) -> Array:
-    """Complex B u for real u (..., time, input) and weights (..., input, mode, 2)."""
-    return linear(u, weight[..., 0]) + 1j * linear(u, weight[..., 1])
+def write_in(u: Array, weight: Array, gain: Array, *, per_row: bool) -> Array:
+    """What is written, gain B u, for real u (..., time, input) and complex weights B (..., input, mode).
+
+    A gain (..., 1, mode) that is the same in all rows goes into the weights, which saves an array of all rows.
+    """
+    xp = array_namespace(u)
+    if not per_row:
+        weight = weight * gain
+    written = linear(u, xp.real(weight)) + 1j * linear(u, xp.imag(weight))
+    return gain * written if per_row else written
 
 
 def read_out(states: Array, weight: Array, factor: float = 2.0) -> Array:
