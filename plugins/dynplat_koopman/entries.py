@@ -44,4 +44,22 @@ BAYESIAN = ModelEntry(
     capabilities=Capabilities(states=True, coherent=False, irregular_times=False, inputs=True),
 )
 
-ENTRIES: tuple[ModelEntry, ...] = (EDMD, BAYESIAN)
+LUSCH = Reference(
+    "Lusch, B., Kutz, J. N. and Brunton, S. L. (2018). Deep learning for universal linear embeddings of nonlinear "
+    "dynamics. Nature Communications 9.",
+    doi="10.1038/s41467-018-07210-0",
+)
+LI = Reference(
+    "Li, Q., Dietrich, F., Bollt, E. M. and Kevrekidis, I. G. (2017). Extended dynamic mode decomposition with "
+    "dictionary learning: a data-driven adaptive spectral decomposition of the Koopman operator. Chaos 27.",
+    doi="10.1063/1.4993854",
+)
+DEEP = ModelEntry(
+    id="koopman/deep",
+    summary="Lifted linear process with learned eigenfunctions: a network and the eigenvalues, in continuous time",
+    location="dynplat_koopman.deep:Deep",
+    references=(LUSCH, LI),
+    capabilities=Capabilities(states=True, coherent=False),
+)
+
+ENTRIES: tuple[ModelEntry, ...] = (EDMD, BAYESIAN, DEEP)
