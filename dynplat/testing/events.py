@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dynplat.arrays import Observations
@@ -10,8 +12,11 @@ from dynplat.marks import ENTERED, MOVED, OBSERVED, STAYED
 from dynplat.testing.report import CheckFailed, CheckSkipped, compare_arrays
 from dynplat.testing.subject import NUM_POINTS, Subject
 
-#: Points of the Gauss-Legendre rule in each of so many pieces of a stretch of time.
+#: Points of the Gauss-Legendre rule in each of so many pieces of a stretch of time, to begin with.
 _POINTS, _PIECES = 24, 4
+#: A piece is halved, so many times at most, until its halves do not change its integral by more than this: rates may
+#: jump at times that the kit does not know.
+_FINE, _HALVINGS = 1e-9, 40
 _TOLERANCE = 1e-6
 #: Values beyond the largest seen that an event may lead to.
 _BEYOND = 2
@@ -24,11 +29,14 @@ def check_events_exhaust_the_law(subject: Subject) -> None:
     no change (`STAYED`) is added.
     """
     start, values, horizon = _grounds(subject)
-    nodes, weights = _rule(horizon)
     for point in range(NUM_POINTS):
         moved = 0.0
         for value in values:
-            moved += float(weights @ np.exp(_path(subject, point, start, (nodes, MOVED, value))))
+
+            def move(times: np.ndarray, point: int = point, value: float = value) -> np.ndarray:
+                return np.exp(_path(subject, point, start, (times, MOVED, value)))
+
+            moved += _integral(move, horizon)
         stayed = float(np.exp(_path(subject, point, start, (np.array([horizon]), STAYED, start)))[0])
         if not abs(moved + stayed - 1.0) < _TOLERANCE:
             raise CheckFailed(
@@ -44,14 +52,17 @@ def check_events_agree_with_looks(subject: Subject) -> None:
     Densities of entering (mark `ENTERED`) at time t and staying from then on (`STAYED`) are integrated over t.
     """
     start, values, horizon = _grounds(subject)
-    nodes, weights = _rule(horizon)
     end = np.array([horizon])
     for point in range(NUM_POINTS):
         looked = [np.exp(_path(subject, point, start, (end, OBSERVED, value)))[0] for value in values]
         found = []
         for value in values:
-            last = _path(subject, point, start, (nodes, ENTERED, value), (np.full_like(nodes, horizon), STAYED, value))
-            found.append(float(weights @ np.exp(last)))
+
+            def last(times: np.ndarray, point: int = point, value: float = value) -> np.ndarray:
+                stayed = (np.full_like(times, horizon), STAYED, value)
+                return np.exp(_path(subject, point, start, (times, ENTERED, value), stayed))
+
+            found.append(_integral(last, horizon))
             if value == start:
                 found[-1] += float(np.exp(_path(subject, point, start, (end, STAYED, value)))[0])
         compare_arrays(
@@ -87,12 +98,28 @@ def _grounds(subject: Subject) -> tuple[float, list[float], float]:
     return start, values, horizon
 
 
-def _rule(end: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points in (0, end) and their weights."""
+def _integral(function: Callable[[np.ndarray], np.ndarray], end: float) -> float:
+    """Integral over (0, end) of a function of times that may jump here and there."""
     x, w = np.polynomial.legendre.leggauss(_POINTS)
-    edges = np.linspace(0.0, end, _PIECES + 1)
-    width = np.diff(edges)[:, None]
-    return (edges[:-1, None] + 0.5 * width * (x + 1.0)).ravel(), (0.5 * width * w).ravel()
+
+    def of_pieces(edges: np.ndarray) -> np.ndarray:
+        half = 0.5 * np.diff(edges, axis=-1)
+        values = function((edges[:, :1] + half * (x + 1.0)).ravel())
+        return half[:, 0] * (values.reshape(len(edges), _POINTS) @ w)
+
+    grid = np.linspace(0.0, end, _PIECES + 1)
+    pieces = np.stack([grid[:-1], grid[1:]], axis=-1)
+    whole, total = of_pieces(pieces), 0.0
+    for _ in range(_HALVINGS):
+        middle = pieces.mean(axis=-1, keepdims=True)
+        halves = np.concatenate([pieces[:, :1], middle, middle, pieces[:, 1:]], axis=-1).reshape(-1, 2)
+        fine = of_pieces(halves)
+        is_coarse = np.abs(fine.reshape(-1, 2).sum(axis=-1) - whole) > _FINE
+        total += float(fine.reshape(-1, 2)[~is_coarse].sum())
+        pieces, whole = halves[np.repeat(is_coarse, 2)], fine[np.repeat(is_coarse, 2)]
+        if not len(pieces):
+            break
+    return total + float(whole.sum())
 
 
 def _path(subject: Subject, point: int, start: float, *rows: tuple[np.ndarray, int, float]) -> np.ndarray:

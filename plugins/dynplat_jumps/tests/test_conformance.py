@@ -31,6 +31,7 @@ def test_conformance_of_misclassification(check):
     [
         ("panel", {"structure": "reversible", "initial": "stationary"}),
         ("panel", {"structure": "birth-death", "initial": "free", "num_states": 4}),
+        ("panel", {"breaks": (0.4,)}),
         ("panel", {"inputs": ("push",)}),
         ("hidden", {"inputs": ("push",), "num_states": 3}),
         ("panel", {"solver": "em"}),
