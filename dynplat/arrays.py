@@ -409,9 +409,12 @@ def cholesky_semidefinite(matrix: Array, floor: Array) -> Array:
     for j in range(n):
         pivot = rest[..., j, j]
         keep = pivot > floor[..., j]
-        column = xp.where(keep[..., None], rest[..., :, j], 0.0) / xp.sqrt(xp.where(keep, pivot, 1.0))[..., None]
+        root = xp.sqrt(xp.where(keep, pivot, 1.0))[..., None]
+        column = xp.where(keep[..., None], rest[..., :, j], 0.0) / root
         columns.append(column)
         rest = rest - column[..., :, None] * column[..., None, :]
+        # Rounding of a pivot reaches the others by what multiplies its row: a small pivot makes it large.
+        floor = floor + stop_gradient(column / root) ** 2 * floor[..., j, None]
     factor = xp.stack(columns, axis=-1)
     # What elimination leaves above the diagonal is rounding.
     return xp.tril(factor)
