@@ -196,6 +196,9 @@ def combine(first: FilteringElement, second: FilteringElement) -> FilteringEleme
     else:
         # Data sets that share their covariances: what is shared is computed once.
         DA, DC, mu = solve(matrix, first.A), solve(matrix, first.C), solve(matrix, target)
+    # A coordinate without variance learns nothing: what elimination leaves there must not look like variance later.
+    known = (xp.linalg.diagonal(first.C) == 0)[..., None]
+    DA, DC, mu = _where_known(known, DA, first.A), _where_known(known, DC, first.C), _where_known(known, mu, target)
     transposed_A1, transposed_A2 = xp.matrix_transpose(first.A), xp.matrix_transpose(second.A)
     ell = None
     if first.ell is not None and second.ell is not None:
@@ -213,6 +216,12 @@ def combine(first: FilteringElement, second: FilteringElement) -> FilteringEleme
         ell=ell,
         growth=xp.maximum(xp.maximum(first.growth, second.growth), trace),
     )
+
+
+def _where_known(known: Array, solved: Array, given: Array) -> Array:
+    """Put the given values into known rows; gradients stay those of what was solved."""
+    xp = array_namespace(solved)
+    return solved + xp.where(known, stop_gradient(given - solved), xp.zeros_like(solved))
 
 
 def _safe_cholesky(S: Array) -> tuple[Array, Array]:

@@ -152,6 +152,32 @@ def test_drivers_and_frameworks_agree_on_a_batch(systems):
             np.testing.assert_allclose(got, wanted, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_coordinate_without_variance_stays_without_under_the_balanced_driver(name):
+    """A constant beside others: what a tree's elimination leaves of its variance is no ground for a regression."""
+    rng = np.random.default_rng(0)
+    n, T = 6, 150
+    F = np.zeros((n, n))
+    F[0, 0] = 1.0
+    F[1:, 1:] = 0.9 * np.linalg.qr(rng.normal(size=(n - 1, n - 1)))[0]
+    F[1:, 0] = rng.normal(size=n - 1)
+    factor = rng.normal(size=(n - 1, n - 1)) * np.array([1e-2, 1e-1, 1.0, 1.0, 1.0])
+    Q, P0 = np.zeros((n, n)), np.zeros((n, n))
+    Q[1:, 1:], P0[1:, 1:] = 0.1 * factor @ factor.T, np.eye(n - 1)
+    H = np.eye(n)[1:3]
+    values, mask = rng.normal(size=(2, T, 2)), rng.uniform(size=(2, T, 2)) > 0.2
+    with framework(name) as make:
+        arguments = [make(a) for a in (F, Q, H, np.zeros((2, 2)), np.eye(n)[0], P0)]
+        observations = Observations(make(np.arange(float(T))), make(values), make(mask))
+        one, two = (
+            [to_numpy(part) for part in LinearGaussian.time_invariant(*arguments, driver=driver).smooth(observations)]
+            for driver in ("sequential", "balanced")
+        )
+    assert not one[1][..., 0, :].any()
+    for got, wanted in zip(two, one, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())
+
+
 def test_balanced_falls_back_inside_a_trace_where_elements_do_not_exist():
     """A deterministic state seen exactly and then with noise: no element, but a density."""
     import jax
