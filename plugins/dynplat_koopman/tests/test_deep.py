@@ -25,7 +25,8 @@ def spiral(rate=0.2, frequency=0.4, size=300, gaps=None):
     """A noise-free damped rotation, off the origin, with a second channel of another scale."""
     times = STEP * np.arange(size) if gaps is None else np.cumsum(gaps)
     z = np.exp((-rate + 2j * np.pi * frequency) * times)
-    return Trajectories.from_arrays([times], [np.stack([3 + z.real, 20 * z.imag], axis=-1)], channels=("a", "b"))
+    values = np.stack([3 + np.real(z), 20 * np.imag(z)], axis=-1)
+    return Trajectories.from_arrays([times], [values], channels=("a", "b"))
 
 
 def slow_manifold(count=40, size=25, seed=0):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -72,7 +74,8 @@ def test_with_coordinates_alone_it_is_least_squares():
     )
     np.testing.assert_allclose(steps[0, 1:], expected, rtol=1e-6, atol=1e-6)
     rows = np.concatenate([values[:-1] for values in data.values])
-    start = multivariate_normal(rows.mean(axis=0), np.cov(rows.T, bias=True)).logpdf(data.values[0, 0])
+    cov: Any = np.cov(rows.T, bias=True)
+    start = multivariate_normal(rows.mean(axis=0), cov).logpdf(data.values[0, 0])
     np.testing.assert_allclose(steps[0, 0], start, rtol=1e-6)
 
 

@@ -264,6 +264,7 @@ def test_simulation_lifts_every_row_anew():
     times = H_STEP * np.array([[0.0, 1.0, 3.0, 4.0]])
     draw = _process(p, lead=(4000, 1)).sample(times, random=random_source(1, np.zeros(1)))
     assert draw.values.shape == (4000, 1, 4, 2)
+    assert draw.states is not None
     assert draw.states.shape == (4000, 1, 4, 4)
     again = _process(p, lead=(4000, 1)).sample(times, random=random_source(1, np.zeros(1)))
     assert np.array_equal(draw.values, again.values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -87,7 +89,8 @@ def dense_steps(data, series, *, scaled=False):
                 block = cov[i][j] if i >= j else cov[j][i].T
                 S[a, b] = C[c] @ block @ C[e] + (R[c, e] if i == j else 0.0)
         y = np.array([data.values[series, grid[j], c] for j, c in cells])
-        found[stop] = multivariate_normal(mu, S).logpdf(y)
+        law: Any = multivariate_normal
+        found[stop] = law.logpdf(y, mu, S)
     return found
 
 
@@ -126,6 +129,7 @@ def test_segments_are_where_lifted_rows_say():
     lifts = np.zeros((2, 8), bool)
     lifts[0, [1, 3, 6]] = lifts[1, [0, 4]] = True
     cut = segments.cut(lifts)
+    assert cut is not None
     assert cut.lifted.tolist() == [[1, 3, 6], [0, 4, 7]]
     assert cut.rows[0, 0, :2].tolist() == [2, 3]
     assert cut.inside.sum(axis=-1).tolist() == [[2, 3, 1], [4, 3, 0]]
