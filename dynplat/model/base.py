@@ -31,6 +31,8 @@ class AbstractModel(ABC):
     """
 
     entry: ClassVar[ModelEntry]
+    #: What helps where a capability is lacking, by its name: read by the refusal of irregular times.
+    alternatives: ClassVar[Mapping[str, str]] = {}
 
     @property
     def capabilities(self) -> Capabilities:

@@ -94,7 +94,8 @@ def _check_data(model: AbstractModel, claims: Capabilities, data: Any, purpose: 
     if not claims.missing_values and not data.mask[rows].all():
         problems.append("no missing values, and the data have holes")
     if not claims.irregular_times and not _has_regular_times(data, absent=claims.missing_values):
-        problems.append("equal steps, and the times are irregular: resample the data or pick another model")
+        advice = model.alternatives.get("irregular_times", "resample the data or pick another model")
+        problems.append(f"equal steps, and the times are irregular: {advice}")
     problems += _value_problems(claims, data)
     if problems:
         raise CapabilityError(f"{model.entry.id} takes {'; it takes '.join(problems)}.")

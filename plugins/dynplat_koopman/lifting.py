@@ -35,7 +35,7 @@ from dynplat_koopman.power import SAME_STEP
 _MOST_BLOCKS, _FEWEST_BLOCKS = 60, 5
 #: Standard deviation of an observation beside its state, in parts of the channel's scale, where the dictionary holds
 #: the state: far below any forecast's, so that a law keeps a density where the state is known.
-_READOUT_FLOOR = 1e-6
+READOUT_FLOOR = 1e-6
 #: Training rows from which distances are taken, and what is added to their squares, in units of the channels' scales.
 _MOST_ROWS = 500
 _NEAREST = 1e-8
@@ -147,7 +147,8 @@ def check_grid(data: Trajectories, step: float) -> None:
         raise DataError(
             f"steps are unequal: series {data.series[s]!r} has a gap of {gaps[at]:g} after time "
             f"{data.times[s, row]:g}, which is {number[at]:.4g} steps of {step:g}.",
-            hint="Resample the data to equal steps, or give the right `step`; `fit_generator` takes any gaps.",
+            hint="Resample the data to equal steps, or give the right `step`; `koopman/edmd` with "
+            "`continuous=True` takes any gaps.",
         )
 
 
@@ -208,7 +209,7 @@ def readout_and_start(
     if isinstance(source, Moments):
         basis = inverse_root(source.gram, dictionary.names, tolerance=1e-12)
         source = Operator(np.eye(dictionary.num_functions), source, basis, dictionary=dictionary)
-    floor = np.diag(scale * _READOUT_FLOOR) ** 2
+    floor = np.diag(scale * READOUT_FLOOR) ** 2
     mean, spread = _law(pairs, dictionary)
     return {
         "readout": source.readout,
@@ -294,7 +295,7 @@ def held_out_squares(
     size = recipe.held_out_steps
     reference = reference_rows(pairs)
     squares, distances = [], []
-    for start in _blocks(pairs, size):
+    for start in blocks_of(pairs, size):
         block = slice(start, start + size)
         part = Pairs(
             pairs.first[block],
@@ -348,7 +349,7 @@ def noise_level(squares: np.ndarray, distances: np.ndarray, *, local: bool) -> n
     return level if level[1] > 0 else np.array([a, 0.0])
 
 
-def _blocks(pairs: Pairs, size: int) -> np.ndarray:
+def blocks_of(pairs: Pairs, size: int) -> np.ndarray:
     """First pairs of blocks of `size` pairs that follow one another, evenly chosen."""
     series = np.zeros(len(pairs)) if pairs.series is None else pairs.series
     linked = (pairs.second[:-1] == pairs.first[1:]).all(axis=1) & (series[:-1] == series[1:])

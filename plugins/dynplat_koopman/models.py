@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import comb
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from dynplat.arrays import Array, Observations, array_namespace
+from dynplat.arrays import Array, Observations, array_namespace, asarray_like
 from dynplat.errors import ArgumentError, DataError
 from dynplat.model import AbstractModel, Context, Sites, summarise
 from dynplat.process import AbstractProcess, LinearSDE
+from dynplat.process.dynamics import Dense
 from dynplat.records import Capabilities
 from dynplat_koopman import entries
+from dynplat_koopman.continuous import continuous_sites, orthonormal_basis
 from dynplat_koopman.dictionaries.base import AbstractDictionary
 from dynplat_koopman.dictionaries.text import dictionary_from, from_arrays, to_arrays
+from dynplat_koopman.gap_regression import gap_pairs
 from dynplat_koopman.lifting import (
     Recipe,
     check_grid,
@@ -77,10 +81,11 @@ class AbstractLifted(AbstractModel):
         Raises:
             DataError: Steps are unequal, or there are no complete rows one step apart.
         """
-        context = summarise(data)
         step = commonest_step(data) if self.step is None else self.step
         check_grid(data, step)
-        pairs = complete_pairs(data, step)
+        return self._with_dictionary(summarise(data), complete_pairs(data, step), step)
+
+    def _with_dictionary(self, context: Context, pairs: Pairs, step: float) -> Context:
         states = np.concatenate([pairs.first, pairs.second])
         text = self.dictionary
         if text == "auto":
@@ -108,7 +113,7 @@ class AbstractLifted(AbstractModel):
 
 @dataclass(frozen=True)
 class EDMD(AbstractLifted):
-    r"""A lifted linear-Gaussian process fitted by extended dynamic mode decomposition.
+    r"""A lifted linear-Gaussian process fitted by extended dynamic mode decomposition, in steps or in continuous time.
 
     .. math:: z_{t+1} = K^\top z_t + B^\top u_t + q_t, \qquad y_t = C z_t + r_t, \qquad z_t \approx \psi(y_t)^\top .
 
@@ -117,25 +122,40 @@ class EDMD(AbstractLifted):
     `readout_factor` (a root of the covariance of r), `start_mean` and `start_factor` (the law of psi over the training
     rows, from which a series starts), and the `spectral_radius` of K.
 
+    With `continuous=True` times are any, and so are gaps,
+
+    .. math:: dz = (L^\top z + B^\top u)\,dt + dM, \qquad dM\,dM^\top = W\,dt, \qquad z \approx (\psi(y) E)^\top ,
+
+    where the functions :math:`\psi E` are orthonormal over the data (E is `basis` in the context). Sites are then
+    `generator` L (r, r) in place of `operator`, a root of the intensity W as `noise_factor`, and its `growth_rate`, the
+    largest real part of an eigenvalue of L, in place of `spectral_radius`; the others are those of the new state
+    (see `dynplat_koopman.continuous`).
+
     Args:
         tolerance: Directions of the dictionary that are dropped: those whose eigenvalue of the Gram matrix of functions
             of mean square 1 is below this part of the largest.
         rank: Number of directions kept instead.
         ridge: Penalty of the regression.
         stable: Whether the operator becomes the nearest one that enlarges no function's mean square over the data: its
-            eigenvalues lie in the closed unit disc.
-        measure_preserving: Whether it becomes the nearest isometry: eigenvalues on the unit circle.
+            eigenvalues lie in the closed unit disc (of a generator: in the closed left half-plane).
+        measure_preserving: Whether it becomes the nearest isometry: eigenvalues on the unit circle (imaginary axis).
         held_out_steps: Steps of the forecasts of held-out blocks to which the noise is scaled; 0: the covariance of the
-            one-step residuals as it is.
+            one-step residuals as it is. In continuous time a step is from one complete row to the next.
+        continuous: Whether the process is one in continuous time, for rows at any times; `step` has no meaning then.
+        max_gap: Longest gap between neighbouring complete rows that is learned from in continuous time; by default four
+            times their median. The process itself takes any gap.
     """
 
     entry = entries.EDMD
+    alternatives = {"irregular_times": "resample the data, or give `continuous=True`"}  # noqa: RUF012
     tolerance: float | None = 1e-12
     rank: int | None = None
     ridge: float = 0.0
     stable: bool = False
     measure_preserving: bool = False
     held_out_steps: int = 10
+    continuous: bool = False
+    max_gap: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
@@ -150,6 +170,17 @@ class EDMD(AbstractLifted):
             raise ArgumentError(f"`held_out_steps` must be at least 0; got {self.held_out_steps}.")
         if self.stable and self.measure_preserving:
             raise ArgumentError("`measure_preserving=True` is stable by itself: leave `stable` out.")
+        if self.continuous and self.step is not None:
+            raise ArgumentError(f"`step` has no meaning with `continuous=True`: leave it out; got {self.step}.")
+        if self.max_gap is not None and not self.continuous:
+            raise ArgumentError("`max_gap` is an option of continuous time: give `continuous=True`, or leave it out.")
+        if self.max_gap is not None and not self.max_gap > 0:
+            raise ArgumentError(f"`max_gap` must be positive; got {self.max_gap}.")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the record declares, with irregular times where time is continuous."""
+        return replace(super().capabilities, irregular_times=self.continuous)
 
     @property
     def recipe(self) -> Recipe:
@@ -164,21 +195,40 @@ class EDMD(AbstractLifted):
         )
 
     def prepare(self, data: Trajectories) -> Context:
-        """As for every lifted model; refuse data with fewer pairs than functions."""
-        context = super().prepare(data)
-        functions = self.dictionary_of(context).num_functions + len(context.inputs)
-        pairs = self._pairs_of(data, context)
-        count = len(pairs)
+        """As for every lifted model; refuse data with fewer pairs than functions.
+
+        In continuous time rows need no grid, `step` is the median gap, and `max_gap` and the `basis` are added.
+        """
+        if self.continuous:
+            found = gap_pairs(data, max_gap=self.max_gap)
+            context = self._with_dictionary(summarise(data), found.pairs, found.typical)
+            pairs, apart = found.pairs, f"at most {found.max_gap:g} apart"
+        else:
+            context = super().prepare(data)
+            pairs, apart = self._pairs_of(data, context), "one step apart"
+        dictionary = self.dictionary_of(context)
+        functions, count = dictionary.num_functions + len(context.inputs), len(pairs)
         if count <= functions and self.rank is None:
             raise DataError(
                 f"the dictionary is larger than the data: {functions} functions and inputs for {count} pairs of "
-                "complete rows one step apart, which leave nothing to estimate the noise from.",
+                f"complete rows {apart}, which leave nothing to estimate the noise from.",
                 hint="Take fewer functions, more data, or a `rank`.",
+            )
+        if self.continuous:
+            context = context.with_values(
+                max_gap=found.max_gap, basis=orthonormal_basis(pairs, dictionary, self.recipe)
             )
         return context.with_values(reference_rows=pairs.first[reference_rows(pairs)] / context["scale"])
 
     def solve(self, observations: Observations, context: Context, *, seed: int) -> Sites:
-        """Fit operator, noise, readout and start in closed form; a warning says where forecasts would grow."""
+        """Fit operator or generator, noise, readout and start; a warning says where forecasts would grow."""
+        if self.continuous:
+            found = gap_pairs(trajectories_of(observations, context.channels), max_gap=float(context["max_gap"]))
+            sites = continuous_sites(
+                found, self.dictionary_of(context), context["basis"], context["scale"], self.recipe
+            )
+            warn_of_growth(float(np.exp(sites["growth_rate"] * found.typical)), found.typical)
+            return {name: np.array(value, order="C")[None] for name, value in sites.items()}
         sites = lifted_sites(
             self._pairs(observations, context), self.dictionary_of(context), context["scale"], self.recipe
         )
@@ -189,17 +239,16 @@ class EDMD(AbstractLifted):
         """Build the lifted process."""
         a, b = sites["noise_level"][..., 0], sites["noise_level"][..., 1]
         xp = array_namespace(a)
-        Q = _squared(sites["noise_factor"])
+        factor, inputs = sites["noise_factor"], sites.get("input_matrix")
         if self.state == "filtered":
-            Q = xp.exp(a)[..., None, None] * Q
-        inputs = sites.get("input_matrix")
+            factor = xp.exp(0.5 * a)[..., None, None] * factor
+        B, step = None if inputs is None else xp.matrix_transpose(inputs), float(context["step"])
+        if self.continuous:
+            dynamics = Dense(xp.matrix_transpose(sites["generator"]), factor, B=B)
+        else:
+            dynamics = PowerDynamics(xp.matrix_transpose(sites["operator"]), _squared(factor), step, B=B)
         linear = LinearSDE(
-            PowerDynamics(
-                xp.matrix_transpose(sites["operator"]),
-                Q,
-                float(context["step"]),
-                B=None if inputs is None else xp.matrix_transpose(inputs),
-            ),
+            dynamics,
             H=sites["readout"],
             R=_squared(sites["readout_factor"]),
             m0=sites["start_mean"],
@@ -208,18 +257,27 @@ class EDMD(AbstractLifted):
         if self.state == "filtered":
             return linear
 
+        lift = self._lift(context)
         if not self.held_out_steps:
-            return Lifted(linear, self.dictionary_of(context), anchor=context["location"])
+            return Lifted(linear, lift, anchor=context["location"])
         rows = context.array("reference_rows", a)
         out = xp.matrix_transpose(sites["readout"]) / context.array("scale", a)
-        moves = [_power(sites["operator"], steps) @ out for steps in looks_ahead(self.held_out_steps)]
+        ahead_by = asarray_like(step * np.array(looks_ahead(self.held_out_steps)), a)
+        F = dynamics.step(ahead_by).F
+        moves = [xp.matrix_transpose(F[..., k, :, :]) @ out for k in range(F.shape[-3])]
 
         def noise_scale(psi: Array) -> Array:
             """e^a D^b of lifted states (..., time, n)."""
             ahead = [psi @ move for move in moves]
             return xp.exp(a[..., None] + b[..., None] * xp.log(distance_from(ahead, rows)))
 
-        return Lifted(linear, self.dictionary_of(context), noise_scale=noise_scale, anchor=context["location"])
+        return Lifted(linear, lift, noise_scale=noise_scale, anchor=context["location"])
+
+    def _lift(self, context: Context) -> Callable[[Array], Array]:
+        dictionary = self.dictionary_of(context)
+        if not self.continuous:
+            return dictionary
+        return lambda values: dictionary(values) @ context.array("basis", values)
 
 
 def auto_degree(num_variables: int, num_pairs: int) -> int:
@@ -233,12 +291,3 @@ def auto_degree(num_variables: int, num_pairs: int) -> int:
 
 def _squared(factor: Array) -> Array:
     return factor @ array_namespace(factor).matrix_transpose(factor)
-
-
-def _power(matrix: Array, exponent: int) -> Array:
-    out = None
-    while exponent:
-        if exponent % 2:
-            out = matrix if out is None else out @ matrix
-        matrix, exponent = matrix @ matrix, exponent // 2
-    return matrix if out is None else out

@@ -113,8 +113,7 @@ class PowerDynamics(AbstractLinearDynamics):
                 f"the gap before row {row}{series} is {host[place]:g} ({known[*lead, row - 1]:.10g} to "
                 f"{known[place]:.10g}), which is {host[place] / self.h:.6g} steps of {self.h:g}: "
                 "a law in discrete time has transitions over whole steps only. Ask at times on its grid, resample the "
-                "data to equal steps, or use dynamics in continuous time (`fit_generator` of this family gives its "
-                "matrix)."
+                "data to equal steps, or use dynamics in continuous time (`continuous=True` of `koopman/edmd`)."
             )
 
     def step(self, gaps: Array) -> Transition:
