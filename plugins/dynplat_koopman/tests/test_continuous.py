@@ -10,7 +10,7 @@ import dynplat as dp
 from dynplat.data import Trajectories
 from dynplat.errors import ArgumentError, CapabilityError, DataError
 from dynplat.process.discretise import discretise
-from dynplat.testing import parametrize_checks
+from dynplat.testing import check_model, parametrize_checks
 from dynplat_koopman.continuous import intensity, reshaped_rates
 from dynplat_koopman.dictionaries import Monomials
 from dynplat_koopman.gap_regression import Regression, flowed, gap_pairs
@@ -304,3 +304,15 @@ def test_conformance(check):
 )
 def test_conformance_with_a_nonlinear_dictionary(check):
     check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{"stable": True}, {"measure_preserving": True, "held_out_steps": 0}, {"state": "filtered"}, {"max_gap": 0.5}],
+    ids=str,
+)
+def test_model_with_options_conforms(options):
+    model = dp.load_model("koopman/edmd", continuous=True, dictionary="monomials:degree=1", **options)
+    report = check_model(model, data=_van_der_pol(100, 13))
+    assert report.passed, str(report)
