@@ -29,18 +29,6 @@ def spiral(rate=0.2, frequency=0.4, size=300, gaps=None):
     return Trajectories.from_arrays([times], [values], channels=("a", "b"))
 
 
-def slow_manifold(count=40, size=25, seed=0):
-    """x1' = mu x1, x2' = lambda (x2 - x1^2): eigenvalues mu, lambda, 2 mu with eigenfunctions in closed form."""
-    rng = np.random.default_rng(seed)
-    start = rng.uniform(-1, 1, (count, 2))
-    times = STEP * np.arange(size)
-    b = LAMBDA / (LAMBDA - 2 * MU)
-    x1 = start[:, :1] * np.exp(MU * times)
-    x2 = (start[:, 1:] - b * start[:, :1] ** 2) * np.exp(LAMBDA * times) + b * x1**2
-    values = np.stack([x1, x2], axis=-1)
-    return Trajectories.from_arrays([times] * count, list(values), channels=("x1", "x2"))
-
-
 def centre(model, context):
     """The sites at the centre of the prior, in the form that processes take."""
     fixed = {name: np.zeros_like(context[name]) for name in model.weights_of(context)}
