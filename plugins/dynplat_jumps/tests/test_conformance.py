@@ -20,6 +20,7 @@ def test_conformance(check):
     check()
 
 
+@pytest.mark.slow
 @parametrize_checks(dp.load_model("jumps/hidden", emission="misclassification", first_known=True, initial="uniform"))
 def test_conformance_of_misclassification(check):
     check()

@@ -115,6 +115,7 @@ def test_em_reaches_the_published_maximum_of_misread_angiograms(mirror):
     assert -2.0 * fit.provenance["extra"]["log_likelihood"] == pytest.approx(3933.74, abs=0.01)
 
 
+@pytest.mark.slow
 def test_misread_labels_have_the_moments_of_the_exact_posterior():
     """One rate, two log odds and the law of the first state, by quadrature."""
     data = hidden_data("misclassification", seed=2, size=3, rows=7, end=5.0)
@@ -152,6 +153,7 @@ def test_misread_labels_have_the_moments_of_the_exact_posterior():
     grid.check(found["initial"][:, 0], 1.0 / (1.0 + np.exp(-grid.values[3])))
 
 
+@pytest.mark.slow
 def test_counts_of_hidden_states_have_the_moments_of_the_exact_posterior():
     data = hidden_data("poisson", seed=3, size=2, rows=7, end=5.0)
     options = {"emission": "poisson", "structure": "1-2", "initial": "first", "rate_shape": 1.0}

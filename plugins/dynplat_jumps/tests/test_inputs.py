@@ -133,7 +133,7 @@ def test_refusals():
         ({"structure": "reversible"}, "inputs on single rates break detailed balance"),
         ({"initial": "stationary"}, "rates that `inputs` move have no stationary law"),
         ({"inputs": ("dose", "dose")}, "`inputs` must be different names"),
-        ({"solver": "em"}, "free rates without covariates, inputs"),
+        ({"solver": "em"}, "free rates without covariates or inputs"),
     ):
         with pytest.raises(ArgumentError, match=message):
             dp.load_model("jumps/panel", **{"inputs": ("dose",), **options})

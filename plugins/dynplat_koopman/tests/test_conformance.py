@@ -36,6 +36,7 @@ def test_conformance(check):
     check()
 
 
+@pytest.mark.slow
 @parametrize_checks(dp.load_model("koopman/edmd", dictionary="monomials:degree=3", tolerance=1e-10), data=_duffing(60))
 def test_conformance_with_a_nonlinear_dictionary(check):
     check()

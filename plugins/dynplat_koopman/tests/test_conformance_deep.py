@@ -8,6 +8,7 @@ import dynplat as dp
 from dynplat.testing import check_model, parametrize_checks
 
 
+@pytest.mark.slow
 @parametrize_checks(dp.load_model("koopman/deep", num_states=3, hidden=(4,), lift_every=3))
 def test_conformance(check):
     check()

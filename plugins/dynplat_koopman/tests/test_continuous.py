@@ -299,6 +299,7 @@ def test_conformance(check):
     check()
 
 
+@pytest.mark.slow
 @parametrize_checks(
     dp.load_model("koopman/edmd", continuous=True, dictionary="monomials:degree=3"), data=_van_der_pol(60, 12)
 )
