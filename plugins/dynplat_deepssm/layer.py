@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 
 from dynplat.arrays import Array, array_namespace
-from dynplat.errors import ArgumentError
+from dynplat.errors import ArgumentError, CapabilityError
 from dynplat_deepssm import executors
 from dynplat_deepssm.executors import Rows
 from dynplat_deepssm.transitions import Transition
@@ -93,7 +93,7 @@ class AbstractCell(AbstractLayer):
         self, parameters: Parameters, u: Array, state: Array | None, keep_state: bool
     ) -> tuple[Array, Array | None]:
         """Outputs of all rows and the last state by a convolution in time, on equal gaps."""
-        raise NotImplementedError
+        raise CapabilityError(f"{type(self).__name__} has no convolution. Its modes: {', '.join(sorted(self.modes))}.")
 
     def apply(self, parameters: Parameters, u: Array, rows: Rows, state: Any = None) -> tuple[Array, Any]:
         """Run all rows (see `AbstractLayer`)."""

@@ -23,7 +23,7 @@ from dynplat.arrays import Array, array_namespace, asarray_like, concrete, epsil
 from dynplat.errors import ArgumentError, NoDensityError
 from dynplat.process.discretise import Transition
 from dynplat.process.dynamics import AbstractLinearDynamics
-from dynplat.process.dynamics.base import common_like, real_like
+from dynplat.process.dynamics.base import affine_drift, common_like, real_like
 
 #: A gap counts as k steps when it is no further from k h than this part of a step, beyond the rounding of its number.
 SAME_STEP = 1e-3
@@ -149,12 +149,7 @@ class PowerDynamics(AbstractLinearDynamics):
 
     def drift(self, inputs: Array | None, like: Array) -> Array | None:
         """The offset b + B u of a step; the inputs are 0 when none are given."""
-        drift = None if self.b is None else real_like(self.b, like)[..., None, :]
-        if self.B is not None and inputs is not None:
-            xp = array_namespace(like)
-            push = real_like(inputs, like) @ xp.matrix_transpose(real_like(self.B, like))
-            drift = push if drift is None else drift + push
-        return drift
+        return affine_drift(self.b, self.B, inputs, like)
 
     def stationary(self) -> tuple[Array, Array] | None:
         """Stationary law with the inputs at 0: the law of a gap that forgets its start; None without one.

@@ -82,6 +82,15 @@ class AbstractLinearDynamics(ABC):
         return F, offset(G, drift), Q
 
 
+def affine_drift(b: Any, B: Any, inputs: Array | None, like: Array) -> Array | None:
+    """The drift b + B u, (..., time or 1, n), of b (..., n) and B (..., n, input); without inputs u is 0."""
+    drift = None if b is None else real_like(b, like)[..., None, :]
+    if B is not None and inputs is not None:
+        push = real_like(inputs, like) @ array_namespace(like).matrix_transpose(real_like(B, like))
+        drift = push if drift is None else drift + push
+    return drift
+
+
 def offset(G: Array | None, drift: Array | None) -> Array | None:
     """Offset c = G v of a transition, (..., time, n), or None."""
     if G is None or drift is None:

@@ -10,7 +10,7 @@ import numpy as np
 from dynplat.arrays import Array, array_namespace, asarray_like, concrete
 from dynplat.errors import ArgumentError
 from dynplat.process.discretise import Transition, discretise
-from dynplat.process.dynamics.base import AbstractLinearDynamics, common_like, real_like
+from dynplat.process.dynamics.base import AbstractLinearDynamics, affine_drift, common_like, real_like
 
 #: Multiples of the slowest time constant after which the start is forgotten to far below rounding: e^-80.
 _FORGOTTEN = 80.0
@@ -76,12 +76,7 @@ class Dense(AbstractLinearDynamics):
 
     def drift(self, inputs: Array | None, like: Array) -> Array | None:
         """The drift b + B u; the inputs are 0 when none are given."""
-        drift = None if self.b is None else real_like(self.b, like)[..., None, :]
-        if self.B is not None and inputs is not None:
-            xp = array_namespace(like)
-            push = real_like(inputs, like) @ xp.matrix_transpose(real_like(self.B, like))
-            drift = push if drift is None else drift + push
-        return drift
+        return affine_drift(self.b, self.B, inputs, like)
 
     def stationary(self) -> tuple[Array, Array] | None:
         """Stationary law with the inputs at 0: the law of a gap that forgets its start.

@@ -8,6 +8,15 @@ import numpy as np
 import pytest
 from arviz_stats.base import array_stats
 
+#: The published model of misread angiograms: options of `jumps/hidden`.
+MISREAD = {
+    "emission": "misclassification",
+    "structure": "progressive:absorbing",
+    "initial": "first",
+    "errors": "1-2,2-1,2-3,3-2",
+    "first_known": True,
+}
+
 
 @pytest.fixture(scope="session")
 def mirror():

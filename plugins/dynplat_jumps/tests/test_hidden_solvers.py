@@ -14,7 +14,7 @@ from dynplat.model import observations_from
 from dynplat_jumps import em, paths, solvers
 from dynplat_jumps.blocks import Packing
 from dynplat_jumps.recorded import laws_of
-from dynplat_jumps.tests.conftest import Grid
+from dynplat_jumps.tests.conftest import MISREAD, Grid
 
 EMISSIONS = ("gaussian", "student-t", "poisson", "categorical", "misclassification")
 
@@ -102,15 +102,7 @@ def test_expected_states_are_those_of_the_smoother():
 
 
 def test_em_reaches_the_published_maximum_of_misread_angiograms(mirror):
-    model = dp.load_model(
-        "jumps/hidden",
-        emission="misclassification",
-        structure="progressive:absorbing",
-        initial="first",
-        errors="1-2,2-1,2-3,3-2",
-        first_known=True,
-        solver="em",
-    )
+    model = dp.load_model("jumps/hidden", **MISREAD, solver="em")
     fit = dp.fit(model, dp.load_dataset("heart-transplant"), "solve")
     assert -2.0 * fit.provenance["extra"]["log_likelihood"] == pytest.approx(3933.74, abs=0.01)
 

@@ -12,6 +12,7 @@ from dynplat.data import Trajectories
 from dynplat.errors import ArgumentError, DataError
 from dynplat.marks import ENTERED, MOVED, OBSERVED, STAYED
 from dynplat.model import observations_from
+from dynplat_jumps.tests.conftest import MISREAD
 
 #: Links of the bidirectional model of the heart-transplant data in the manual of msm.
 CAV = "1-2,1-4,2-1,2-3,2-4,3-2,3-4"
@@ -36,14 +37,7 @@ def test_heart_transplants_as_published(mirror):
 
 def test_heart_transplants_with_misread_angiograms(mirror):
     data = dp.load_dataset("heart-transplant")
-    model = dp.load_model(
-        "jumps/hidden",
-        emission="misclassification",
-        structure="progressive:absorbing",
-        initial="first",
-        errors="1-2,2-1,2-3,3-2",
-        first_known=True,
-    )
+    model = dp.load_model("jumps/hidden", **MISREAD)
     fit = dp.fit(model, data, "mle", restarts=0)
     assert minus_two_log_likelihood(fit) <= 3933.745
     found = fit.summary()["mean"].to_numpy()
@@ -55,15 +49,7 @@ def test_heart_transplants_with_misread_angiograms(mirror):
 
 def test_heart_transplants_with_errors_by_sex(mirror):
     data = dp.load_dataset("heart-transplant")
-    model = dp.load_model(
-        "jumps/hidden",
-        emission="misclassification",
-        structure="progressive:absorbing",
-        initial="first",
-        errors="1-2,2-1,2-3,3-2",
-        first_known=True,
-        error_covariates=("sex",),
-    )
+    model = dp.load_model("jumps/hidden", **MISREAD, error_covariates=("sex",))
     fit = dp.fit(model, data, "mle", restarts=0, errors=False)
     assert list(fit.summary().index)[-4:] == [f"error_effect[sex, {error}]" for error in ("1-2", "2-1", "2-3", "3-2")]
     # Printed without decimals. No woman's label seems to be mistaken so: the first effect falls without end.
