@@ -180,8 +180,8 @@ def fit(
     Args:
         model: A model, or its name.
         data: Training data; masked cells are not looked at.
-        inference: Name of the inference method; see `list_inferences`. By default `map`, and `solve` for a model
-            without a prior.
+        inference: Name of the inference method; see `list_inferences`. By default the model's own
+            (`AbstractModel.default_inference`): mostly `map`, and `solve` for a model without a prior or a likelihood.
         seed: Seed of everything random in the fit.
         language: `numpyro` or `pyro`; the model's first when None.
         device: A device of the language's framework.
@@ -201,7 +201,7 @@ def fit(
     host = default_host()
     chosen = load_model(model) if isinstance(model, str) else model
     if inference is None:
-        inference = "map" if chosen.capabilities.prior else "solve"
+        inference = chosen.default_inference
     component = host.find("inference", inference)
     run = build_function(component)
     given = check_options(inference, options_of(component), options)
@@ -305,7 +305,7 @@ def compare(
     study = Study(
         tasks=[task],
         models={name: value for name, value in given.items() if name not in ready},
-        inference=inference or "map",
+        inference=inference,
         options=options,
         scores=chosen,
         seed=seed,

@@ -57,8 +57,8 @@ Inference = Annotated[
     str | None,
     typer.Option(
         "--inference",
-        help="map, mle, laplace, svi, nuts, ... (`dynplat inferences`); by default map, and solve for a model without "
-        "a prior.",
+        help="map, mle, laplace, svi, nuts, ... (`dynplat inferences`); by default the model's own: mostly map, and "
+        "solve for a model without a prior or a likelihood.",
     ),
 ]
 InferenceOptions = Annotated[

@@ -43,7 +43,7 @@ class Study:
         tasks: Tasks, each with its data and seed.
         models: Models by the name under which they are compared; an exception stands for a model that could not be
             made, and becomes the reason in its row.
-        inference: Id of the inference method.
+        inference: Id of the inference method; None for the default of each model.
         options: Its options: numbers, strings, lists, mappings.
         scores: Scores; by default those of `default_scores`.
         num_draws: Joint draws per prediction.
@@ -54,7 +54,7 @@ class Study:
 
     tasks: Sequence[AbstractTask]
     models: Mapping[str, AbstractModel | Exception]
-    inference: str = "map"
+    inference: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     scores: Sequence[Score] = field(default_factory=default_scores)
     num_draws: int = NUM_DRAWS
@@ -73,6 +73,10 @@ class Study:
     def seed_of(self, task: AbstractTask) -> int:
         """Seed of the fits and predictions of a task."""
         return task.seed if self.seed is None else self.seed
+
+    def inference_of(self, model: AbstractModel) -> str:
+        """Id of the inference that fits a model."""
+        return model.default_inference if self.inference is None else self.inference
 
     def fingerprint(self, task: AbstractTask, model: AbstractModel) -> str:
         """SHA-256 of everything that decides the numbers: data, hidden cells, model, inference, seed, versions.
@@ -93,7 +97,7 @@ class Study:
             "class": f"{type(model).__module__}:{type(model).__qualname__}",
             "plugin": plugin_of(model),
             "options": dict(model.options),
-            "inference": self.inference,
+            "inference": self.inference_of(model),
             "inference_options": dict(self.options),
             "num_draws": self.num_draws,
             "standardise": self.standardise,
@@ -102,8 +106,8 @@ class Study:
             text = canonical(content)
         except (TypeError, ValueError) as error:
             raise ArgumentError(
-                f"the options of {model.entry.id} and of inference {self.inference!r} must be finite numbers, texts, "
-                f"lists or mappings, so that a stored result can be recognised; {error}."
+                f"the options of {model.entry.id} and of inference {self.inference_of(model)!r} must be finite "
+                f"numbers, texts, lists or mappings, so that a stored result can be recognised; {error}."
             ) from error
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
@@ -192,8 +196,8 @@ def _one(
     if WHOLE in result.failures:
         _tell(listeners, event._replace(kind="failed", seconds=seconds, message=result.failures[WHOLE]))
         return result
-    if path is not None:
-        _write(study, path, fingerprint, result, seconds)
+    if path is not None and not isinstance(model, Exception):
+        _write(study, path, fingerprint, study.inference_of(model), result, seconds)
     _tell(listeners, event._replace(kind="finished", seconds=seconds))
     return result
 
@@ -238,14 +242,14 @@ def _stored(
     return result if all(score.entry.id in known for score in study.scores) else None
 
 
-def _write(study: Study, path: Path, fingerprint: str, result: Result, seconds: float) -> None:
+def _write(study: Study, path: Path, fingerprint: str, inference: str, result: Result, seconds: float) -> None:
     comparison = Comparison((result,), tuple(score.entry for score in study.scores))
     content = {
         "format": _FORMAT,
         "version": _VERSION,
         "fingerprint": fingerprint,
         "dynplat": __version__,
-        "inference": study.inference,
+        "inference": inference,
         "inference_options": dict(study.options),
         "num_draws": study.num_draws,
         "seconds": seconds,

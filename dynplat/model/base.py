@@ -40,6 +40,16 @@ class AbstractModel(ABC):
         return self.entry.capabilities
 
     @property
+    def default_inference(self) -> str:
+        """Id of the inference that fits the model where nobody names one: `map` with a prior and a likelihood.
+
+        Without either it is `solve`. A model that neither serves overrides this, as one may whose networks need
+        minibatches.
+        """
+        claims = self.capabilities
+        return "map" if claims.prior and claims.likelihood else "solve"
+
+    @property
     def options(self) -> dict[str, Any]:
         """The model's options by name."""
         return (

@@ -93,6 +93,7 @@ class FakeModel:
     id: str = "fake/model"
     size: int = 3
     condition: bool = True
+    default_inference: str = "map"
 
     @property
     def entry(self):

@@ -123,6 +123,21 @@ def test_plugin_version_decides_the_fingerprint(study, monkeypatch):
     assert study.fingerprint(task, model) != first
 
 
+def test_each_model_is_filed_under_its_own_inference(study, counted, fakes):
+    models = {"one": fakes.FakeModel(), "two": fakes.FakeModel("fake/solved", default_inference="solve")}
+    mixed = Study(study.tasks[:1], models, scores=SCORES, num_draws=20, store=study.store)
+    run_study(mixed, counted)
+    contents = [json.loads(path.read_text()) for path in study.store.iterdir()]
+    assert {c["result"]["provenance"]["model"]: c["inference"] for c in contents} == {
+        "fake/model": "map",
+        "fake/solved": "solve",
+    }
+    named = Study(study.tasks[:1], models, inference="map", scores=SCORES, num_draws=20, store=study.store)
+    run_study(named, counted)
+    # The first model's result serves; the second was fitted by another inference.
+    assert counted.calls == 3
+
+
 def test_new_name_for_a_model_costs_no_fit(study, counted):
     first = run_study(study, counted)
     models = {f"model {name}": model for name, model in study.models.items()}

@@ -160,3 +160,18 @@ def test_equal_steps_are_told_up_to_rounding(start, step):
 )
 def test_values_of_a_claimed_type_pass(values, cells):
     check_request(_model(values=values), _data(cells))
+
+
+def test_the_default_inference_follows_what_a_model_has_unless_it_says_otherwise():
+    assert _model().default_inference == "map"
+    assert _model(prior=False).default_inference == "solve"
+    assert _model(likelihood=False).default_inference == "solve"
+
+    class Own(AbstractModel):
+        entry: ClassVar[ModelEntry] = _model().entry
+
+        @property
+        def default_inference(self) -> str:
+            return "svi"
+
+    assert Own().default_inference == "svi"
