@@ -4,6 +4,7 @@ r"""Ways to run a layer: one row, row after row, by a scan, a convolution, block
 |---|---|---|
 | `loop` | row after row; nothing but the state is carried | every layer |
 | `scan` | `dynplat.scan.affine`: compiled on a CPU, parallel on a GPU | transitions closed under products |
+| `fused` | a kernel from inputs to outputs, which keeps no states; a scan where it cannot run | cells that have one |
 | `chunk` | blocks of rows as products of matrices | scalar and Householder transitions |
 | `convolution` | Fourier transforms, power tables or taps | cells that do not change in time, on equal gaps |
 | `auto` | the first of a cell's own order that can run | every layer |
@@ -32,7 +33,7 @@ from dynplat.scan import fold
 if TYPE_CHECKING:
     from dynplat_deepssm.layer import AbstractCell, AbstractLayer, Parameters
 
-MODES = ("loop", "scan", "chunk", "convolution")
+MODES = ("loop", "scan", "fused", "chunk", "convolution")
 
 
 class Rows(NamedTuple):
@@ -116,6 +117,8 @@ def run_cell(cell: AbstractCell, parameters: Parameters, u: Array, rows: Rows, s
             )
         return cell.respond(parameters, u, state, keep_state)
     state = cell.initial(parameters, u) if state is None else state
+    if mode == "fused":
+        return cell.fuse(parameters, u, state, dt)
     elements = cell.elements(parameters, u, dt)
     if mask is not None and not cell.is_time_invariant:
         elements = cell.transition.without(elements, mask)

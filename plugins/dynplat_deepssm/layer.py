@@ -71,7 +71,7 @@ class AbstractCell(AbstractLayer):
 
     transition: ClassVar[Transition]
     is_time_invariant: ClassVar[bool] = False
-    order: ClassVar[tuple[str, ...]] = ("chunk", "scan", "loop")
+    order: ClassVar[tuple[str, ...]] = ("fused", "chunk", "scan", "loop")
 
     @property
     def modes(self) -> frozenset[str]:
@@ -79,6 +79,8 @@ class AbstractCell(AbstractLayer):
         found = {"loop"} | {name for name in ("scan", "chunk") if getattr(self.transition, name) is not None}
         if type(self).respond is not AbstractCell.respond:
             found.add("convolution")
+        if type(self).fuse is not AbstractCell.fuse:
+            found.add("fused")
         return frozenset(found)
 
     @abstractmethod
@@ -94,6 +96,10 @@ class AbstractCell(AbstractLayer):
     ) -> tuple[Array, Array | None]:
         """Outputs of all rows and the last state by a convolution in time, on equal gaps."""
         raise CapabilityError(f"{type(self).__name__} has no convolution. Its modes: {', '.join(sorted(self.modes))}.")
+
+    def fuse(self, parameters: Parameters, u: Array, state: Array, dt: Array | None = None) -> tuple[Array, Array]:
+        """Outputs of all rows and the last state, by what keeps no states; u is 0 in rows that are missing."""
+        raise CapabilityError(f"{type(self).__name__} has no fused form. Its modes: {', '.join(sorted(self.modes))}.")
 
     def apply(self, parameters: Parameters, u: Array, rows: Rows, state: Any = None) -> tuple[Array, Any]:
         """Run all rows (see `AbstractLayer`)."""

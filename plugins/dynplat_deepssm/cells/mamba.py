@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dynplat.arrays import Array, array_namespace
+from dynplat.scan.selective import scan_selective
 from dynplat.semigroup.affine import DiagonalMap
 from dynplat_deepssm.discretisers import diagonal_mamba
 from dynplat_deepssm.layer import AbstractCell, Parameters, over_time, zeros
@@ -92,10 +93,10 @@ class Mamba(AbstractCell):
         xp = array_namespace(u)
         R, N = self.step_rank, self.num_states
         select = linear(u, parameters["select"][..., : R + N])
-        steps = softplus(linear(select[..., :R], parameters["step_weight"], parameters["step_bias"])) * over_time(dt, u)
+        steps, write = self._steps(parameters, select[..., :R], over_time(dt, u)), select[..., R:]
         rates = -xp.exp(parameters["log_rate"])[..., None, :, :]
         multiplier, gain = diagonal_mamba(rates, steps[..., None])
-        offset = (gain[..., 0] * u)[..., None] * select[..., None, R:]
+        offset = (gain[..., 0] * u)[..., None] * write[..., None, :]
         flat = self.num_channels * N
         multiplier, offset = (xp.reshape(array, (*array.shape[:-2], flat)) for array in (multiplier, offset))
         return DiagonalMap(signed(multiplier) if self.eigenvalues == "signed" else multiplier, offset)
@@ -106,6 +107,23 @@ class Mamba(AbstractCell):
         states = xp.reshape(seen, (*seen.shape[:-1], self.num_channels, self.num_states))
         query = linear(u, parameters["select"][..., self.step_rank + self.num_states :])
         return (states @ query[..., None])[..., 0] + parameters["skip"][..., None, :] * u
+
+    def fuse(self, parameters: Parameters, u: Array, state: Array, dt: Array | None = None) -> tuple[Array, Array]:
+        """Outputs of all rows and the last state (see `AbstractCell`), by `dynplat.scan.selective`."""
+        xp = array_namespace(u)
+        R, N = self.step_rank, self.num_states
+        select = linear(u, parameters["select"])
+        steps = self._steps(parameters, select[..., :R], over_time(dt, u))
+        write, query = select[..., R : R + N], select[..., R + N :]
+        rates = -xp.exp(parameters["log_rate"])
+        initial = xp.reshape(state, (*state.shape[:-1], self.num_channels, N))
+        is_signed = self.eigenvalues == "signed"
+        y, last = scan_selective(steps, rates, write, query, u, parameters["skip"], initial, signed=is_signed)
+        return y, xp.reshape(last, (*last.shape[:-2], self.num_channels * N))
+
+    def _steps(self, parameters: Parameters, small: Array, gaps: Array) -> Array:
+        """Steps (..., time, channel) from what selects them, (..., time, rank)."""
+        return softplus(linear(small, parameters["step_weight"], parameters["step_bias"])) * gaps
 
 
 def signed(multiplier: Array) -> Array:
