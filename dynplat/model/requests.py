@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynplat.data.clock import show_label
 from dynplat.errors import CapabilityError
 from dynplat.records import Capabilities
 
@@ -132,7 +133,12 @@ def _value_problems(claims: Capabilities, data: Trajectories) -> list[str]:
     nearest = max(legal, key=np.sum)
     if nearest.all():
         return []
-    return [f"{' or '.join(claims.values)} values, and the data hold others (such as {observed[~nearest][0]:g})"]
+    series, row, channel = np.argwhere(data.mask)[np.argmin(nearest)]
+    place = f"series {data.series[series]!r}, {data.time_name} {show_label(data.labels[series, row])}"
+    return [
+        f"{' or '.join(claims.values)} values, and the data hold others (such as {data.values[series, row, channel]:g} "
+        f"in channel {data.channels[channel]!r} of {place})"
+    ]
 
 
 def _offered(claims: Capabilities) -> str:

@@ -101,7 +101,11 @@ def test_language_and_device_are_refused_with_the_legal_ones(claims, wish, messa
         ({"missing_values": False}, _data(), "takes no missing values, and the data have holes"),
         ({"irregular_times": False}, _data(times=(0.0, 1.0, 5.5)), "takes equal steps, .*: resample the data or pick"),
         ({"observations": ("snapshots",)}, _data(), "takes snapshots; this request came with trajectories"),
-        ({"values": ("positive",)}, _data(((1.0,), (-2.5,), (3.0,))), r"takes positive values.*such as -2\.5"),
+        (
+            {"values": ("positive",)},
+            _data(((1.0,), (-2.5,), (3.0,))),
+            r"takes positive values.*such as -2\.5 in channel '.*' of series '.*', time 1",
+        ),
         ({"values": ("count",)}, _data(((1.0,), (2.0,), (3.5,))), r"takes count values.*such as 3\.5"),
         ({"values": ("categorical",)}, _data(((1.0,), (2.0,), (-1.0,))), r"takes categorical values.*such as -1"),
     ],
