@@ -21,7 +21,7 @@ import numpy as np
 from dynplat.arrays import Array, array_namespace, asarray_like, common_type, is_jax_array
 from dynplat.errors import ArgumentError
 from dynplat.scan.affine import scan_diagonal
-from dynplat.scan.drivers import check_driver, runs_compiled
+from dynplat.scan.drivers import check_driver, runs_compiled, runs_triton
 from dynplat.scan.kernels.calling import call_kernel, grouped
 from dynplat.scan.kernels.kernel import available_threads
 
@@ -31,6 +31,8 @@ __all__ = ["scan_selective"]
 _CORES = {"steps": 2, "rates": 2, "write": 2, "query": 2, "inputs": 2, "skip": 1, "initial": 2}
 #: Fewest channels that are worth a thread.
 _NARROW = 32
+#: Most states that a program on a GPU can hold; a guess.
+_MOST_STATES = 128
 
 
 def scan_selective(
@@ -72,6 +74,8 @@ def scan_selective(
     skip = asarray_like(np.zeros(n), arrays[0]) if skip is None else skip
     initial = asarray_like(np.zeros((n, N)), arrays[0]) if initial is None else initial
     arrays += [skip, initial]
+    if 0 not in (*lead, n, N) and runs_triton(driver, arrays[0]) and N <= _MOST_STATES:
+        return _on_gpu(arrays, lead, signed=signed)
     if 0 not in (*lead, n, N) and runs_compiled(driver, arrays[0]):
         return _compiled(arrays, lead, signed=signed)
     return _generic(*arrays, signed=signed, driver=driver)
@@ -124,6 +128,14 @@ def _generic(
     states = xp.reshape(states, (*states.shape[:-1], *core))
     outputs = (states @ query[..., None])[..., 0] + skip[..., None, :] * inputs
     return outputs, states[..., -1, :, :]
+
+
+def _on_gpu(arrays: list[Array], lead: tuple[int, ...], *, signed: bool) -> tuple[Array, Array]:
+    from dynplat.scan.kernels import selective_triton
+
+    _, grouped_arrays = grouped(arrays, tuple(_CORES.values()), lead)
+    outputs, last = selective_triton.scan(grouped_arrays, signed=signed, twin=_TWINS[signed])
+    return outputs.reshape((*lead, *outputs.shape[1:])), last.reshape((*lead, *last.shape[1:]))
 
 
 def _compiled(arrays: list[Array], lead: tuple[int, ...], *, signed: bool) -> tuple[Array, Array]:
