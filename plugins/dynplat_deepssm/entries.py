@@ -22,4 +22,30 @@ LINEAR_GAUSSIAN = ModelEntry(
     capabilities=Capabilities(states=True),
 )
 
-ENTRIES: tuple[ModelEntry, ...] = (LINEAR_GAUSSIAN,)
+ZHANG = Reference(
+    "Zhang, M., Saab, K. K., Poli, M., Dao, T., Goel, K. and Ré, C. (2023). Effectively modeling time series with "
+    "simple discrete state spaces. International Conference on Learning Representations.",
+    url="https://arxiv.org/abs/2303.09489",
+)
+
+#: What direct forecasters can do: no law of a hole, none of a whole trajectory before the first window.
+_DIRECT = Capabilities(
+    simulate=False, condition=False, coherent=False, irregular_times=False, languages=("pyro", "numpyro")
+)
+
+DIRECT = ModelEntry(
+    id="deepssm/direct",
+    summary="Direct forecasts of several steps from patches, by any cell, with a Student-t law",
+    location="dynplat_deepssm.direct:Direct",
+    references=(SMITH,),
+    capabilities=_DIRECT,
+)
+SPACETIME = ModelEntry(
+    id="deepssm/spacetime",
+    summary="Direct forecasts by companion systems in a closed loop, with a Student-t law",
+    location="dynplat_deepssm.direct:SpaceTime",
+    references=(ZHANG,),
+    capabilities=_DIRECT,
+)
+
+ENTRIES: tuple[ModelEntry, ...] = (LINEAR_GAUSSIAN, DIRECT, SPACETIME)
