@@ -1,8 +1,8 @@
 """Inference: the two languages in which a prior runs, and the loops.
 
 The loops are found by name through their records (`dynplat.inference.entries.ENTRIES`) or imported from the modules
-named after them: `mle`, `map`, `laplace`, `svi`, `nuts`, `solve`, each with a function `run(model, data, *, seed, ...)`
-that returns a `Posterior`. Importing this package loads neither torch nor JAX.
+named after them: `mle`, `map`, `laplace`, `svi`, `nuts`, `train`, `solve`, each with a function
+`run(model, data, *, seed, ...)` that returns a `Posterior`. Importing this package loads neither torch nor JAX.
 """
 
 from dynplat.inference.asymptotic import draw_asymptotic

@@ -64,6 +64,18 @@ ENTRIES: tuple[InferenceEntry, ...] = (
         ),
     ),
     InferenceEntry(
+        id="train",
+        summary="Mode of the posterior density by minibatches, for networks and many series",
+        location="dynplat.inference.train:run",
+        needs=("likelihood", "gradients"),
+        references=(
+            Reference(
+                "Loshchilov and Hutter (2019), Decoupled weight decay regularization, ICLR",
+                url="https://openreview.net/forum?id=Bkg6RiCqY7",
+            ),
+        ),
+    ),
+    InferenceEntry(
         id="solve",
         summary="The model's own solver: closed form, EM, projection or a pretrained network",
         location="dynplat.inference.solve:run",

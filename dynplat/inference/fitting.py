@@ -139,13 +139,7 @@ class Fit:
 
     def likelihood_terms(self, sites: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Terms of the likelihood (draw, series, time) at sites; None with a note when they are too many to keep."""
-        num_draws = len(next(iter(sites.values())))
-        num_series, num_times = self.observations.mask.shape[:2]
-        if num_draws * num_series * num_times > MAX_LIKELIHOOD_CELLS:
-            self.notes.append(
-                f"the terms of the likelihood ({num_draws} draws x {num_series} series x {num_times} times) are not "
-                "kept: they would fill more than a gigabyte."
-            )
+        if not self.keeps_terms(len(next(iter(sites.values())))):
             return None
         if self.density is not None:
             return self.density.log_likelihood_steps(sites)
@@ -154,6 +148,17 @@ class Fit:
             return np.asarray(self.model.process(sites, self.context).log_prob_steps(self.observations))
 
         return in_batches(steps, sites, self.observations)
+
+    def keeps_terms(self, num_draws: int) -> bool:
+        """Whether the terms of the likelihood of so many draws are few enough to be kept; a note says if not."""
+        num_series, num_times = self.observations.mask.shape[:2]
+        if num_draws * num_series * num_times > MAX_LIKELIHOOD_CELLS:
+            self.notes.append(
+                f"the terms of the likelihood ({num_draws} draws x {num_series} series x {num_times} times) are not "
+                "kept: they would fill more than a gigabyte."
+            )
+            return False
+        return True
 
 
 @contextmanager

@@ -197,9 +197,9 @@ def find_mode(fit: Fit, objective: Objective, *, restarts: int, max_steps: int, 
     )
 
 
-def prior_units(density: AbstractDensity, seed: int) -> Units:
+def prior_units(density: AbstractDensity, seed: int, num_draws: int = NUM_PRIOR_DRAWS) -> Units:
     """Origin and unit of the search from draws of the prior, made with `seed`."""
-    draws = density.prior_vectors(NUM_PRIOR_DRAWS, seeds(seed, 1)[0])
+    draws = density.prior_vectors(num_draws, seeds(seed, 1)[0])
     draws = np.where(np.isfinite(draws), draws, np.nan)
     finite = draws[np.isfinite(draws).all(axis=1)]
     seen = np.isfinite(draws).any(axis=0)

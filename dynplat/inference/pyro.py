@@ -14,6 +14,7 @@ import torch
 from dynplat.arrays import Array
 from dynplat.errors import ArgumentError
 from dynplat.inference.dialect import SERIES, AbstractDialect
+from dynplat.precision import network_precision
 
 
 class PyroLanguage(AbstractDialect):
@@ -46,7 +47,8 @@ class PyroLanguage(AbstractDialect):
             raise ArgumentError(f"`network` of `pp.module({name!r}, ...)` has no weights.")
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return torch.func.functional_call(network, weights, args, kwargs)
+            with network_precision(like):
+                return torch.func.functional_call(network, weights, args, kwargs)
 
         return call
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from jax.experimental.compilation_cache import compilation_cache
 from dynplat.arrays import array_namespace, asarray_like
 from dynplat.data import Trajectories
 from dynplat.errors import NoDensityError
+from dynplat.inference import train
+from dynplat.inference.training.plan import Plan, check_plan
 from dynplat.model import AbstractModel
 from dynplat.process.base import AbstractProcess
 from dynplat.records import Capabilities, ModelEntry
@@ -237,3 +240,14 @@ def build():
         return Made()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def plan():
+    """Make the options of a training from those that differ from the defaults."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(train.run).parameters.items()
+        if name in Plan._fields
+    }
+    return lambda **options: check_plan(Plan(**(defaults | options)))

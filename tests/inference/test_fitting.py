@@ -150,7 +150,7 @@ def test_a_prior_without_sites_is_refused(build, noise):
 
 
 def test_records_name_functions_that_exist():
-    assert [entry.id for entry in ENTRIES] == ["mle", "map", "laplace", "svi", "nuts", "solve"]
+    assert [entry.id for entry in ENTRIES] == ["mle", "map", "laplace", "svi", "nuts", "train", "solve"]
     assert all(callable(entry.load()) for entry in ENTRIES)
 
 
