@@ -17,7 +17,8 @@ import numpy as np
 from dynplat.errors import ArgumentError, CapabilityError
 from dynplat.inference.diagnostics import warn
 from dynplat.inference.fitting import Fit, opened
-from dynplat.inference.training.items import split_rows
+from dynplat.inference.training.checkpoint import check_place
+from dynplat.inference.training.items import Split, split_rows
 from dynplat.inference.training.plan import Plan, check_plan
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def run(
         window: Rows that count in one item: long series are cut into windows, at random places anew in each epoch. The
             law starts anew in each.
         warm_up: Rows before a window that are read and do not count, so that the law forgets where it started.
-        validation: Share that is held back, below 1: of the series, or of the last rows of each; 0 for none.
+        validation: Share that is held back, below 1: of the series, or of the last rows of each; 0 for none. What the
+            model computes from its data before a fit (`prepare`) does not see it either.
         split: What is held back: `series`, `time` (the last rows of each series), or `auto`: series where the share
             comes to one at least and no series has parameters of its own.
         patience: Epochs without a smaller loss of validation after which training ends; None goes on to the end. The
@@ -135,10 +137,11 @@ def run(
         from dynplat.inference.training.torch import Loop
 
         assert fit.density is not None
-        target = Target(fit, jacobian=plan.jacobian, start=plan.start)
         local = any(info.local for info in fit.density.infos.values())
-        lengths = np.asarray(data.lengths)  # pyright: ignore[reportAttributeAccessIssue]
-        held = split_rows(target.observed, lengths, validation, split, local=local, seed=fit.seed)
+        observed = np.asarray(fit.observations.mask).sum(axis=-1)
+        held = split_rows(observed, np.asarray(fit.data.lengths), validation, split, local=local, seed=fit.seed)
+        _hold_back(fit, held)
+        target = Target(fit, jacobian=plan.jacobian, start=plan.start)
         loop = Loop(target, plan, held, ranks, _identity(fit, plan))
         try:
             loop.run()
@@ -149,9 +152,18 @@ def run(
         return _finish(fit, plan, loop)
 
 
-def _check_request(model: AbstractModel, plan: Plan, language: str | None, dtype: str) -> None:
-    from pathlib import Path
+def _hold_back(fit: Fit, held: Split) -> None:
+    """Compute the constants anew from the cells to learn from: a scale that has seen the others would judge itself."""
+    assert fit.density is not None
+    if not held.validation.size:
+        return
+    hidden = held.validation.rows(fit.observations.mask.shape[:2])
+    fit.context = fit.model.prepare(fit.data.hide(np.broadcast_to(hidden[..., None], fit.observations.mask.shape)))
+    make = type(fit.density)
+    fit.density = make(fit.model, fit.context, fit.observations, fit.density.to_array, seed=fit.seed)
 
+
+def _check_request(model: AbstractModel, plan: Plan, language: str | None, dtype: str) -> None:
     if language not in (None, "pyro"):
         raise ArgumentError(f"`language` of inference 'train' must be 'pyro', the one it runs in; got {language!r}.")
     claims = model.capabilities
@@ -164,11 +176,8 @@ def _check_request(model: AbstractModel, plan: Plan, language: str | None, dtype
         raise ArgumentError(
             f"`precision` 'bf16' needs `dtype='float32'`: float64 is never computed in bfloat16; got {dtype!r}."
         )
-    if plan.checkpoint is not None and not plan.resume and Path(plan.checkpoint).exists():
-        raise ArgumentError(
-            f"`checkpoint` {plan.checkpoint!r} is there already: go on from it with `resume=True`, or remove it, or "
-            "name another file."
-        )
+    if plan.checkpoint is not None:
+        check_place(plan.checkpoint, resume=plan.resume)
 
 
 def _identity(fit: Fit, plan: Plan) -> dict[str, Any]:

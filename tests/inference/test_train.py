@@ -397,6 +397,18 @@ def test_a_model_without_pyro_is_refused_with_what_would_work(build, noise):
         run(model, noise, seed=0)
 
 
+def test_constants_are_computed_from_what_is_learned_from(models):
+    values = np.random.default_rng(0).normal(size=(1, 100, 1))
+    values[:, 80:] += 50.0
+    data = Trajectories.from_arrays(np.arange(100.0), values)
+    fit = run(models["autoregression"], data, seed=0, num_epochs=1, validation=0.2)
+    assert fit.context["location"] == pytest.approx(values[:, :80].mean())
+    whole = run(models["autoregression"], data, seed=0, num_epochs=1, validation=0.0)
+    assert whole.context["location"] == pytest.approx(values.mean())
+    # The data that come with the fit are whole: predictions condition on all of them.
+    assert fit.data.equals(data)
+
+
 def test_a_draw_of_the_prior_is_another_start(models, ragged):
     options: dict[str, Any] = {"seed": 0, "num_steps": 1, "learning_rate": 1e-12, "validation": 0.0}
     medians = run(models["autoregression"], ragged, **options)

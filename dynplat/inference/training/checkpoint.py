@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,24 @@ class Checkpoint(NamedTuple):
     identity: dict[str, Any]
     state: dict[str, Any]
     arrays: dict[str, np.ndarray]
+
+
+def check_place(path: str, *, resume: bool) -> None:
+    """Refuse a file that cannot be written, or is in the way, before hours are spent.
+
+    Raises:
+        ArgumentError: The file is there, and is not to be read.
+        StorageError: Its folder is not there, or cannot be written to.
+    """
+    folder = Path(path).absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        what = "cannot be written to" if folder.is_dir() else "is not there"
+        raise StorageError(f"`checkpoint` {path!r}: the folder {folder} {what}. Create it, or name another file.")
+    if Path(path).exists() and not resume:
+        raise ArgumentError(
+            f"`checkpoint` {path!r} is there already: go on from it with `resume=True`, or remove it, or name another "
+            "file."
+        )
 
 
 def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:

@@ -41,6 +41,13 @@ class Items:
         """Some of the items."""
         return Items(self.series[index], self.first[index], self.begin[index], self.stop[index])
 
+    def rows(self, shape: tuple[int, int]) -> np.ndarray:
+        """Rows that count, True in an array (series, time)."""
+        found = np.zeros(shape, dtype=bool)
+        for series, begin, stop in zip(self.series, self.begin, self.stop, strict=True):
+            found[series, begin:stop] = True
+        return found
+
     @property
     def size(self) -> int:
         """Number of items."""

@@ -114,10 +114,10 @@ class Target:
         return torch.where(counts, steps, torch.zeros_like(steps)).sum()
 
     @torch.no_grad()
-    def terms(self, weights: dict[str, torch.Tensor], items: Items) -> np.ndarray:
+    def terms(self, dialect: AbstractDialect, items: Items) -> np.ndarray:
         """Terms of the likelihood of items, (item, row), 0 in rows that do not count."""
         batch = take(self.fit.observations, items)
-        steps = self._process(self.dialect(weights), items).log_prob_steps(batch.observations)
+        steps = self._process(dialect, items).log_prob_steps(batch.observations)
         return np.where(batch.counts, steps.cpu().numpy(), 0.0)
 
     def all_terms(self, weights: dict[str, torch.Tensor], batch_size: int) -> np.ndarray:
@@ -126,8 +126,10 @@ class Target:
         lengths = np.asarray(self.fit.data.lengths)
         first = np.zeros_like(lengths)
         items = Items(np.arange(len(lengths)), first, first, lengths)
+        with torch.no_grad():
+            dialect = self.dialect(weights)
         for index in batches(items, batch_size):
-            terms = self.terms(weights, items.pick(index))
+            terms = self.terms(dialect, items.pick(index))
             found[index, : terms.shape[1]] = terms
         return found
 
@@ -146,7 +148,7 @@ class Target:
         shown = ", ".join(map(repr, labels[:8])) + (", ..." if len(labels) > 8 else "")
         where = f"train: the loss of {name} is not finite {place}, of series {shown}"
         try:
-            terms = self.terms(weights, items)
+            terms = self.terms(self.dialect(weights), items)
         except NoDensityError as error:
             return InferenceError(f"{where}: {error} {advice}")
         bad = np.argwhere(~np.isfinite(terms))
