@@ -251,9 +251,11 @@ def _notes(fit: Fit, plan: Plan, loop: Loop) -> None:
         warn(f"train: {reason} after {state.step} steps; the weights are {kept}. {again}", fit.notes)
     elif not _converged(state):
         which = "validation" if "validation" in state.history else "training"
+        what = f"the loss of {which} still fell by {_fall(state):.2g} per observed value over the last of"
+        if state.epoch < 2:
+            what = "nobody can say whether the loss still falls after"
         fit.notes.append(
-            f"train: the loss of {which} still fell by {_fall(state):.2g} per observed value over the last fifth of "
-            f"{state.epoch} epochs. Raise `num_epochs` (or `num_steps`), or `learning_rate`."
+            f"train: {what} {state.epoch} epochs. Raise `num_epochs` (or `num_steps`), or `learning_rate`."
         )
 
 
@@ -262,7 +264,7 @@ def _converged(state: State) -> bool:
 
 
 def _fall(state: State) -> float:
-    """Fall of the loss that decides, in nats per observed value, over the last fifth of the epochs."""
+    """Fall of the loss that decides, in nats per observed value, over the last fifth of the epochs (one at least)."""
     losses = state.history.get("validation", state.history.get("training", []))
-    last = len(losses) // 5
-    return min(losses[:-last]) - min(losses[-last:]) if last else np.inf
+    last = max(1, len(losses) // 5)
+    return min(losses[:-last]) - min(losses[-last:]) if len(losses) > 1 else np.inf

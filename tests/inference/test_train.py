@@ -208,6 +208,13 @@ def test_observers_hear_of_losses_and_of_the_time_that_is_left(models, ragged):
     assert watch.told[0][2]["seconds_left"] > 0.0
 
 
+@pytest.mark.parametrize(("num_epochs", "words"), [(1, "nobody can say"), (3, "training still fell by")])
+def test_a_training_that_is_too_short_says_so(num_epochs, words, models, ragged):
+    fit = run(models["autoregression"], ragged, seed=0, num_epochs=num_epochs, validation=0.0)
+    assert not extra_of(fit)["converged"]
+    assert any(words in note and "`num_epochs`" in note for note in extra_of(fit)["notes"])
+
+
 def test_gradients_are_clipped_by_their_norm(models, ragged, monkeypatch):
     norms = []
     whole = torch.optim.AdamW.step
@@ -265,21 +272,36 @@ def _stop_after(monkeypatch, steps, error: type[BaseException] = Stop):
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
 
 
-@pytest.mark.parametrize("steps", [3, 5, 7, 13])
-def test_a_resumed_training_ends_like_an_uninterrupted_one_bit_for_bit(steps, many, tmp_path, monkeypatch):
+class _NoisyProcess(NeuralProcess):
+    def log_prob_steps(self, observations):
+        exact = super().log_prob_steps(observations)
+        return exact * (1.0 + 0.1 * torch.rand(exact.shape) + 0.1 * np.random.rand())
+
+
+class Noisy(Neural):
+    """Its likelihood is estimated with noise, from two generators."""
+
+    def process(self, sites, context):
+        exact = super().process(sites, context)
+        return _NoisyProcess(exact.weights, exact.sd)
+
+
+@pytest.mark.parametrize("model", [Neural(), Noisy()])
+@pytest.mark.parametrize("steps", [3, 7, 13])
+def test_a_resumed_training_ends_like_an_uninterrupted_one_bit_for_bit(model, steps, many, tmp_path, monkeypatch):
     path = str(tmp_path / "run.safetensors")
-    straight = run(Neural(), many, **SMALL)
+    straight = run(model, many, **SMALL)
     with monkeypatch.context() as patched:
         _stop_after(patched, steps)
         with pytest.raises(Stop):
-            run(Neural(), many, **SMALL, checkpoint=path, checkpoint_every=2)
-    resumed = run(Neural(), many, **SMALL, checkpoint=path, checkpoint_every=2, resume=True)
+            run(model, many, **SMALL, checkpoint=path, checkpoint_every=2)
+    resumed = run(model, many, **SMALL, checkpoint=path, checkpoint_every=2, resume=True)
     for name, value in values_of(straight).items():
         assert values_of(resumed)[name].tobytes() == value.tobytes()
     same = ("history", "best_epoch", "steps", "stopped", "log_likelihood", "validation_loss")
     assert {name: extra_of(resumed)[name] for name in same} == {name: extra_of(straight)[name] for name in same}
     # A training that is over is not done again.
-    again = run(Neural(), many, **SMALL, checkpoint=path, resume=True)
+    again = run(model, many, **SMALL, checkpoint=path, resume=True)
     assert values_of(again)["sd"] == values_of(straight)["sd"]
 
 

@@ -13,6 +13,7 @@ a training that is taken up again goes on as if it had never stopped.
 from __future__ import annotations
 
 import math
+import random
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -20,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyro
 import torch
 
 from dynplat.errors import ArgumentError, InferenceError
@@ -214,7 +214,7 @@ class Loop:
 
     def _seed(self, *numbers: int) -> None:
         words = np.random.SeedSequence([self.target.fit.seed, *numbers, self.ranks.rank])
-        pyro.set_rng_seed(int(words.generate_state(1)[0]))
+        _reseed(int(words.generate_state(1)[0]), self.target.start_of_sum().device)
 
     def _tell(self, place: tuple[int, int, int, int], rate: float) -> None:
         state = self.state
@@ -272,6 +272,16 @@ def _optimiser(weights: dict[str, torch.Tensor], matrices: frozenset[str], plan:
         {"params": [w for name, w in weights.items() if name not in matrices], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=plan.learning_rate)
+
+
+def _reseed(seed: int, device: torch.device) -> None:
+    """Seed what `pyro.set_rng_seed` seeds, of the fit's device alone: for others torch formats a stack at each call."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
 
 
 def _copies(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
