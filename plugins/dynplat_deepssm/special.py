@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from math import pi, sqrt
 
 import numpy as np
 
-from dynplat.arrays import Array, array_namespace
+from dynplat.arrays import Array, array_namespace, is_jax_array, is_torch_array
 
 
 def complex_of(pairs: Array) -> Array:
     """Complex numbers from real ones (..., 2): weights are real, so that every framework and language takes them."""
-    return pairs[..., 0] + 1j * pairs[..., 1]
+    if is_torch_array(pairs):
+        return sys.modules["torch"].view_as_complex(pairs.contiguous())
+    return complex_from(pairs[..., 0], pairs[..., 1])
 
 
-def pairs_of(values: Array) -> np.ndarray:
+def complex_from(real: Array, imaginary: Array) -> Array:
+    """Complex numbers from their parts, without a product with i where the framework can do without."""
+    if is_torch_array(real):
+        return sys.modules["torch"].complex(real, imaginary)
+    if is_jax_array(real):
+        return sys.modules["jax"].lax.complex(real, imaginary)
+    return real + 1j * imaginary
+
+
+def pairs_of(values: Array) -> Array:
     """Real numbers (..., 2) from complex ones."""
-    return np.stack([values.real, values.imag], axis=-1)
+    if is_torch_array(values):
+        return sys.modules["torch"].view_as_real(values.resolve_conj())
+    xp = array_namespace(values)
+    return xp.stack([xp.real(values), xp.imag(values)], axis=-1)
 
 
 def linear(u: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -27,6 +42,8 @@ def linear(u: Array, weight: Array, bias: Array | None = None) -> Array:
 
 def softplus(x: Array) -> Array:
     """Return log(1 + e^x), for any size of x."""
+    if is_torch_array(x):  # one function, and one for its derivative; e^-40 is beyond the digits of x
+        return sys.modules["torch"].nn.functional.softplus(x, threshold=40.0)
     xp = array_namespace(x)
     return xp.logaddexp(x, xp.zeros_like(x))
 
@@ -43,6 +60,8 @@ def sigmoid(x: Array) -> Array:
 
 def silu(x: Array) -> Array:
     """Return x sigmoid(x)."""
+    if is_torch_array(x):
+        return sys.modules["torch"].nn.functional.silu(x)
     return x * sigmoid(x)
 
 
@@ -60,7 +79,7 @@ def expm1(z: Array) -> Array:
     sine, less = xp.sin(half), xp.expm1(xp.real(z))
     # e^x cos y - 1 = (e^x - 1) - e^x (1 - cos y), without cancellation, and sin y from half the angle too.
     twice = 2.0 * (less + 1.0) * sine
-    return (less - twice * sine) + 1j * (twice * xp.cos(half))
+    return complex_from(less - twice * sine, twice * xp.cos(half))
 
 
 def powers(base: Array, count: int) -> Array:

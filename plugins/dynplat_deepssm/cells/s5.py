@@ -142,11 +142,17 @@ def write_in(u: Array, weight: Array, gain: Array, *, per_row: bool) -> Array:
     xp = array_namespace(u)
     if not per_row:
         weight = weight * gain
-    written = linear(u, xp.real(weight)) + 1j * linear(u, xp.imag(weight))
+    # One product of real matrices, whose columns are real and imaginary parts in turn.
+    pairs = pairs_of(weight)
+    written = linear(u, xp.reshape(pairs, (*pairs.shape[:-2], -1)))
+    written = complex_of(xp.reshape(written, (*written.shape[:-1], -1, 2)))
     return gain * written if per_row else written
 
 
 def read_out(states: Array, weight: Array, factor: float = 2.0) -> Array:
     """Return `factor` Re C x for states (..., time, mode) and weights (..., mode, output, 2)."""
     xp = array_namespace(states)
-    return factor * (xp.real(states) @ weight[..., 0] - xp.imag(states) @ weight[..., 1])
+    pairs = pairs_of(states)
+    both = xp.stack([factor * weight[..., 0], -factor * weight[..., 1]], axis=-2)
+    rows = xp.reshape(pairs, (*pairs.shape[:-2], -1))
+    return rows @ xp.reshape(both, (*both.shape[:-3], -1, both.shape[-1]))
