@@ -15,7 +15,7 @@ times; any other process refuses them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from dynplat.arrays import Array, Observations, Random, array_namespace
 from dynplat.errors import CapabilityError
@@ -34,7 +34,14 @@ class Draw(NamedTuple):
 
 
 class AbstractProcess:
-    """A probability law over trajectories. Subclasses are final; unsupported questions keep the refusals below."""
+    """A probability law over trajectories. Subclasses are final; unsupported questions keep the refusals below.
+
+    Attributes:
+        forecasts_by_row: Whether the term of a row is what `condition` on the rows before it says of it. A law that
+            gives blocks of rows at once says False: rows of a block are given those before the block.
+    """
+
+    forecasts_by_row: ClassVar[bool] = True
 
     def log_prob_steps(self, observations: Observations) -> Array:
         r"""Terms :math:`\log p(y_t \mid y_{<t})`, (..., series, time); a row with nothing observed gives exactly 0."""

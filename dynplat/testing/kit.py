@@ -18,6 +18,7 @@ from dynplat.testing import (
     drivers,
     elapsed,
     events,
+    forecasting,
     gradient,
     law,
     prediction,
@@ -69,6 +70,8 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     prediction.check_draws_have_their_moments,
     prediction.check_draws_move_together,
     prediction.check_forecast_forgets_the_mask,
+    forecasting.check_forecast_is_the_next_term,
+    forecasting.check_forecast_follows_the_data,
     prediction.check_states_can_be_asked,
     program.check_saving,
 )

@@ -101,10 +101,10 @@ def check_density_has_the_moments(subject: Subject) -> None:
 
 def check_draws_obey_the_seed(subject: Subject) -> None:
     """Draws given the data are the same for one seed and others for another."""
-    subject.need("condition")
+    subject.need_one("condition", "forecast")
     times = _queries(subject)
     # Laws of few values may give equal draws by chance.
-    first, again, other = (_draws(subject, subject.observations, times, seed, _SEVERAL) for seed in (1, 1, 2))
+    first, again, other = (draws_of(subject, subject.observations, times, seed, _SEVERAL) for seed in (1, 1, 2))
     if not np.array_equal(first, again):
         raise CheckFailed("two sets of draws with one seed differ: the seed is ignored by `draws`.")
     if np.array_equal(first, other):
@@ -120,7 +120,7 @@ def check_draws_have_their_moments(subject: Subject) -> None:
     if subject.family != "gaussian":
         subject.need("states")
         stated = subject.ask(subject.observations, times, _STATE_MOMENTS)
-        drawn = _draws(subject, subject.observations, times, subject.seed + 31, NUM_DRAWS, "state")
+        drawn = draws_of(subject, subject.observations, times, subject.seed + 31, NUM_DRAWS, "state")
         compare_frequencies("draws of the state given the data", drawn, stated["mean"], "`draws` and `mean` disagree.")
         return
     for of in ("observation", "signal", *(("state",) if subject.claims.states else ())):
@@ -129,7 +129,7 @@ def check_draws_have_their_moments(subject: Subject) -> None:
             times,
             {"mean": lambda law, of=of: law.mean(of), "variance": lambda law, of=of: law.variance(of)},
         )
-        drawn = _draws(subject, subject.observations, times, subject.seed + 31, NUM_DRAWS, of)
+        drawn = draws_of(subject, subject.observations, times, subject.seed + 31, NUM_DRAWS, of)
         compare_moments(
             f"draws of the {of} given the data",
             drawn,
@@ -163,7 +163,7 @@ def check_draws_move_together(subject: Subject) -> None:
         if name == "simulated values":
             drawn = subject.simulated(NUM_SIMULATIONS)
         else:
-            drawn = _draws(subject, known, times, subject.seed + 41, NUM_DRAWS)
+            drawn = draws_of(subject, known, times, subject.seed + 41, NUM_DRAWS)
         for series in range(complete.times.shape[0]):
             variances = before["variance"][series, rows, 0]
             compare_correlation(
@@ -226,11 +226,18 @@ def _random(subject: Subject, seed: int) -> Any:
         return random_source(seed, to_array(0.0))
 
 
-def _draws(
+def draws_of(
     subject: Subject, observations: Observations, times: np.ndarray, seed: int, count: int, of: str = "observation"
 ) -> np.ndarray:
+    """Joint draws of the law at `times` given the observations, (draw, series, query, channel)."""
     random = _random(subject, seed)
     return subject.ask(observations, times, {"draws": lambda law: law.draws(count, random=random, of=of)})["draws"]
+
+
+def later(subject: Subject) -> np.ndarray:
+    """Times after the rows, (series, query)."""
+    steps = np.array([0.7, 2.0]) if subject.claims.irregular_times else subject.step * np.array([1.0, 2.0])
+    return subject.observations.times[..., -1:] + steps
 
 
 def _queries(subject: Subject) -> np.ndarray:
@@ -239,6 +246,8 @@ def _queries(subject: Subject) -> np.ndarray:
     For a model that takes equal steps only, all times of the grid.
     """
     times = subject.observations.times
+    if not subject.claims.condition:
+        return later(subject)
     if not subject.claims.irregular_times:
         if not subject.claims.missing_values:
             return times

@@ -140,8 +140,8 @@ def check_languages_agree(subject: Subject) -> None:
 
 def check_saving(subject: Subject) -> None:
     """A fit that was saved and loaded has the same context and predicts exactly the same."""
-    subject.need("condition")
-    from dynplat.posterior import Posterior, impute
+    subject.need_one("condition", "forecast")
+    from dynplat.posterior import Posterior
 
     draws, infos = subject.points
     posterior = Posterior.from_draws(
@@ -157,7 +157,7 @@ def check_saving(subject: Subject) -> None:
         language=subject.language or "",
         seed=subject.seed,
     )
-    before = impute(posterior, num_draws=3, seed=subject.seed, framework=subject.framework)
+    before = _predicted(posterior, subject)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fit.nc"
         try:
@@ -172,16 +172,16 @@ def check_saving(subject: Subject) -> None:
                 f"{loaded.context.values.get(name)!r}. Constants are numbers, strings, tuples of those, or arrays."
             )
     try:
-        after = impute(loaded, num_draws=3, seed=subject.seed, framework=subject.framework)
+        after = _predicted(loaded, subject)
     except Exception as error:
         raise CheckFailed(
             f"a fit that was saved and loaded cannot predict: {type(error).__name__}: {error}. All that a model knows "
             "must stand in its options, its context or its sites."
         ) from error
-    for name in ("mean", "sd", "draws"):
+    for name in before.dataset.data_vars:
         if not np.array_equal(before.dataset[name].values, after.dataset[name].values, equal_nan=True):
             raise CheckFailed(
-                f"after saving and loading a fit, `{name}` of its imputation differs. All that a model knows must "
+                f"after saving and loading a fit, `{name}` of its prediction differs. All that a model knows must "
                 "stand in its options, its context or its sites."
             )
 
@@ -206,13 +206,15 @@ def check_undeclared_is_refused(subject: Subject) -> None:
     if not missing:
         raise CheckSkipped("everything is declared")
     observations = observations_from(subject.data)
+    inside = subject.between(observations.times[..., :-1], observations.times[..., 1:])
     with framework(subject.framework) as to_array:
         process = subject.process(to_array)
         random = random_source(subject.seed, to_array(0.0))
         questions = {
             "likelihood": lambda: process.log_prob_steps(given(observations, to_array)),
             "simulate": lambda: process.sample(to_array(observations.times), random=random),
-            "condition": lambda: process.condition(given(observations, to_array)),
+            # A process that forecasts may be conditioned, and refuses to be asked about times inside the data.
+            "condition": lambda: process.condition(given(observations, to_array)).at(to_array(inside)),
         }
         for name in missing:
             try:
@@ -220,6 +222,19 @@ def check_undeclared_is_refused(subject: Subject) -> None:
             except CapabilityError:
                 continue
             raise CheckFailed(f"the record does not claim {name!r}, yet the process answers: declare it, or remove it.")
+
+
+def _predicted(posterior: Any, subject: Subject) -> Any:
+    """The values of the rows, or where the model gives no law inside the data those of the next ones."""
+    from dynplat.posterior import forecast, impute
+
+    options: dict[str, Any] = {"num_draws": 3, "seed": subject.seed, "framework": subject.framework}
+    if subject.claims.condition:
+        return impute(posterior, **options)
+    inputs = None
+    if posterior.data.inputs is not None:
+        inputs = np.repeat(posterior.data.inputs[:, -1:], 2, axis=1)
+    return forecast(posterior, horizon=2, inputs=inputs, **options)
 
 
 def _log_prior(subject: Subject, density: Any, language: str) -> Callable[[dict[str, Any]], Any]:

@@ -77,6 +77,11 @@ class Subject:
             if not getattr(self.claims, name):
                 raise CheckSkipped(f"not declared: {name}")
 
+    def need_one(self, *capabilities: str) -> None:
+        """Skip the check unless the model claims one of `capabilities`."""
+        if not any(getattr(self.claims, name) for name in capabilities):
+            raise CheckSkipped(f"not declared: {' or '.join(capabilities)}")
+
     @property
     def language(self) -> str | None:
         """The language in which the process is asked: torch's where there is a choice, as it needs no compilation."""

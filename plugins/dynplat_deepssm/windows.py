@@ -49,6 +49,8 @@ class WindowLaw(AbstractProcess):
         freedom: Degrees of freedom nu, above 2, (..., 1): with an axis for the series.
     """
 
+    forecasts_by_row = False
+
     def __init__(
         self, outlook: Outlook, *, lookback: int, horizon: int, step: float, standard: Standard, freedom: Array
     ) -> None:

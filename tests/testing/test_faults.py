@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dynplat.arrays import array_namespace, asarray_like, random_source, stop_gradient
+from dynplat.errors import CapabilityError
 from dynplat.model import AbstractModel, summarise
 from dynplat.process import AbstractPredictive, AbstractProcess, Draw, LinearSDE
 from dynplat.process.base import AbstractConditional
@@ -579,6 +580,63 @@ def test_undeclared_answer_is_named():
         "does not claim 'simulate', yet the process answers",
         fault(model(claims=dataclasses.replace(ONE, simulate=False)), "undeclared-is-refused"),
     )
+
+
+class LaterOnly(AbstractConditional):
+    """Answers about times after the data only, with a fault on the way."""
+
+    def __init__(self, process: Ornstein, observations: Any) -> None:
+        self.law, self.last = process.law().condition(observations._replace(inputs=None)), observations.times[..., -1:]
+
+    def at(self, times, *, inputs=None):
+        if (np.asarray(times) <= np.asarray(self.last)).any():
+            raise CapabilityError("only later times")
+        return self.law.at(times)
+
+
+class Forecasting(Ornstein):
+    """A correct process that refuses questions inside the data."""
+
+    def condition(self, observations):
+        return LaterOnly(self, observations)
+
+
+class ForecastOfAnotherNoise(Forecasting):
+    def condition(self, observations):
+        return LaterOnly(Ornstein(self.rate, self.sd, 2.0 * self.noise_sd, self.mean), observations)
+
+
+class ForecastWithoutMask(Forecasting):
+    def condition(self, observations):
+        return LaterOnly(self, observations._replace(mask=np.ones_like(observations.mask)))
+
+
+class ForecastOfNothing(Forecasting):
+    def condition(self, observations):
+        return LaterOnly(self, observations._replace(mask=np.zeros_like(observations.mask)))
+
+
+LATER = dataclasses.replace(ONE, condition=False, states=False)
+
+
+def test_process_that_only_forecasts_conforms():
+    report = check_model(model(Forecasting, claims=LATER))
+    assert report.passed, str(report)
+    passed = {result.check for result in report.results if result.status == "passed"}
+    assert {"forecast-is-the-next-term", "forecast-follows-the-data", "draws-obey-the-seed", "saving"} <= passed
+
+
+@pytest.mark.parametrize(
+    ("kind", "check", "message"),
+    [
+        (ForecastOfAnotherNoise, "forecast-is-the-next-term", "`log_prob_steps` and the forecast are not of one law"),
+        (ForecastWithoutMask, "forecast-follows-the-data", "the forecast changes with values behind the mask"),
+        (ForecastOfNothing, "forecast-follows-the-data", "`condition` ignores the observations"),
+        (Ornstein, "undeclared-is-refused", "does not claim 'condition', yet the process answers"),
+    ],
+)
+def test_faulty_forecast_is_named(kind, check, message):
+    assert_matches(message, fault(model(kind, claims=LATER), check))
 
 
 def test_ignored_inputs_are_named():
