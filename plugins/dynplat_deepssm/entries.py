@@ -48,4 +48,49 @@ SPACETIME = ModelEntry(
     capabilities=_DIRECT,
 )
 
-ENTRIES: tuple[ModelEntry, ...] = (LINEAR_GAUSSIAN, DIRECT, SPACETIME)
+SALINAS = Reference(
+    "Salinas, D., Flunkert, V., Gasthaus, J. and Januschowski, T. (2020). DeepAR: probabilistic forecasting with "
+    "autoregressive recurrent networks. International Journal of Forecasting 36.",
+    doi="10.1016/j.ijforecast.2019.07.001",
+)
+ORVIETO = Reference(
+    "Orvieto, A., et al. (2023). Resurrecting recurrent neural networks for long sequences. International Conference "
+    "on Machine Learning.",
+    url="https://arxiv.org/abs/2303.06349",
+)
+GU_DAO = Reference(
+    "Gu, A. and Dao, T. (2023). Mamba: linear-time sequence modeling with selective state spaces.",
+    url="https://arxiv.org/abs/2312.00752",
+)
+DAO_GU = Reference(
+    "Dao, T. and Gu, A. (2024). Transformers are SSMs: generalized models and efficient algorithms through structured "
+    "state space duality. International Conference on Machine Learning.",
+    url="https://arxiv.org/abs/2405.21060",
+)
+YANG = Reference(
+    "Yang, S., Kautz, J. and Hatamizadeh, A. (2025). Gated delta networks: improving Mamba2 with delta rule. "
+    "International Conference on Learning Representations.",
+    url="https://arxiv.org/abs/2412.06464",
+)
+
+#: The next row given the past: no law inside the data, and a missing value is not integrated out of later rows.
+_NEXT_ROW = Capabilities(condition=False, coherent=False, inputs=True, languages=("pyro", "numpyro"))
+
+
+def _autoregressive(name: str, layers: str, location: str, *references: Reference) -> ModelEntry:
+    return ModelEntry(
+        id=f"deepssm/{name}",
+        summary=f"The next row given the past, by {layers}",
+        location=f"dynplat_deepssm.models:{location}",
+        references=(*references, SALINAS),
+        capabilities=_NEXT_ROW,
+    )
+
+
+S5 = _autoregressive("s5", "S5 layers: diagonal systems with a step for each state", "S5Model", SMITH)
+LRU = _autoregressive("lru", "linear recurrent units", "LRUModel", ORVIETO)
+MAMBA = _autoregressive("mamba", "Mamba's selective state spaces", "MambaModel", GU_DAO)
+MAMBA2 = _autoregressive("mamba2", "Mamba-2 layers", "Mamba2Model", DAO_GU)
+DELTANET = _autoregressive("deltanet", "gated delta rules", "DeltaNetModel", YANG)
+
+ENTRIES: tuple[ModelEntry, ...] = (LINEAR_GAUSSIAN, S5, LRU, MAMBA, MAMBA2, DELTANET, DIRECT, SPACETIME)

@@ -35,7 +35,7 @@ def parameters_of(head, raw, make=np.asarray) -> Any:
     return head.parameters(make(raw), make(LOCATION), make(SCALE))
 
 
-def law_of(head, parameters):
+def law_of(head, parameters) -> Any:
     """SciPy's law (for a mixture: its log density) with the same parameters."""
     if isinstance(head, GaussianHead):
         return stats.norm(parameters.location, parameters.scale)
@@ -53,7 +53,7 @@ def test_densities_and_moments_are_those_of_scipy(head: AbstractHead, name):
     values = rng.poisson(6.0, (3, 6, 2)).astype(float)
     plain = parameters_of(head, raw)
     if isinstance(head, MixtureHead):
-        parts = stats.norm(plain.locations, plain.scales)
+        parts: Any = stats.norm(plain.locations, plain.scales)
         weights = np.exp(plain.log_weights)
         wanted = np.log(np.sum(weights * parts.pdf(values[..., None]), axis=-1))
         mean = np.sum(weights * plain.locations, axis=-1)
