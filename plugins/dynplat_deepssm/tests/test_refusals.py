@@ -45,6 +45,7 @@ def test_delta_rule_without_decay_takes_no_gaps():
             r"LRU \(its transition is diagonal\) cannot run by `mode='convolution'`; use 'auto'",
         ),
         (S5(3, 2), "chunk", r"S5 \(its transition is diagonal\) cannot run by `mode='chunk'`"),
+        (S5(3, 2), "fused", r"S5 \(its transition is diagonal\) cannot run by `mode='fused'`"),
         (Companion(3), "chunk", "its transition is companion"),
         (Taps(3), "scan", r"its transition is taps\) cannot run by `mode='scan'`; .*\['convolution', 'loop'\]"),
     ],
