@@ -1,0 +1,1 @@
+"""Schrödinger bridges: the law closest to a reference process that passes through snapshots of a population."""

@@ -1,0 +1,65 @@
+"""References from texts, so that a reference can be an option of a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Any
+
+from dynplat.errors import ArgumentError
+from dynplat_bridges.references.base import AbstractReference
+
+#: Where the class of each reference is; it is imported when a text names it.
+_PLACES: dict[str, str] = {
+    "brownian": "dynplat_bridges.references.brownian:Brownian",
+    "ornstein-uhlenbeck": "dynplat_bridges.references.linear:OrnsteinUhlenbeck",
+    "linear-sde": "dynplat_bridges.references.linear:LinearSDE",
+}
+
+
+def reference_from(text: str, *, diffusion: float | tuple[float, ...] | None = None) -> AbstractReference:
+    """Build the reference that a text names: `brownian`, `ornstein-uhlenbeck:rate=0.5:centre=0,1`, `linear-sde`.
+
+    Options follow after `:`; several numbers are separated by commas, and the rows of a matrix by `;`.
+
+    Args:
+        text: The text.
+        diffusion: Diffusion, a positive number or one per channel; None: to be fitted.
+
+    Raises:
+        ArgumentError: The text names no reference, or an option does not fit.
+    """
+    kind, *given = text.split(":")
+    if kind not in _PLACES:
+        raise ArgumentError(f"`reference` must name one of {', '.join(_PLACES)}; got {kind!r} in {text!r}.")
+    module, _, name = _PLACES[kind].partition(":")
+    found: type[AbstractReference] = getattr(importlib.import_module(module), name)
+    legal = [field.name for field in dataclasses.fields(found) if field.name != "diffusion"]
+    options: dict[str, Any] = {}
+    for item in given:
+        option, _, value = item.partition("=")
+        if option not in legal or not value:
+            raise ArgumentError(
+                f"`reference` {kind!r} has the options {', '.join(legal) or '(none)'}; got {item!r} in {text!r}."
+            )
+        options[option] = _read(value, item, text)
+    return found(diffusion=diffusion, **options)
+
+
+def _read(value: str, item: str, text: str) -> Any:
+    """A word, a number, a tuple of numbers, or a tuple of rows."""
+    if ";" in value:
+        return tuple(_row(row, item, text) for row in value.split(";"))
+    if "," in value:
+        return _row(value, item, text)
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _row(value: str, item: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in value.split(","))
+    except ValueError:
+        raise ArgumentError(f"`reference` must give numbers separated by commas; got {item!r} in {text!r}.") from None
