@@ -69,7 +69,7 @@ def run(
         sites = {name: value if infos[name].local else value[:, None] for name, value in draws.items()}
         if fit.density is not None and set(fit.density.layout.shapes) <= set(sites):
             sites, infos = fit.density.complete(draws), fit.density.infos
-        likelihood = fit.likelihood_terms(sites) if model.capabilities.likelihood else None
+        likelihood = fit.likelihood_terms(sites) if model.capabilities.likelihood and sites else None
         extra: dict[str, Any] = {"num_parameters": sum(value[0].size for value in draws.values())}
         if likelihood is not None and len(likelihood) == 1:
             extra["log_likelihood"] = float(likelihood.sum())
@@ -83,7 +83,8 @@ def _infos(fit: Fit, draws: dict[str, np.ndarray]) -> dict[str, SiteInfo]:
     """Facts of the sites: from the prior program where there is one, otherwise from the shapes."""
     model, num_series = fit.model.entry.id, fit.context.num_series
     sizes = {value.shape[0] if value.ndim else 0 for value in draws.values()}
-    if len(sizes) != 1 or 0 in sizes:
+    # None at all is legal: a model may have no parameters.
+    if len(sizes) > 1 or 0 in sizes:
         raise PluginError(
             f"`solve` of {model} must return arrays with one number of draws in front; got shapes "
             f"{ {name: value.shape for name, value in draws.items()} }."

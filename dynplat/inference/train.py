@@ -113,7 +113,7 @@ def run(
     """
     given = locals()
     plan = check_plan(Plan(**{name: given[name] for name in Plan._fields}))
-    _check_request(model, plan, language, dtype)
+    _check_request(model, data, plan, language, dtype)
     from dynplat.inference.training.distributed import joined
 
     ranks = joined(device)
@@ -163,7 +163,16 @@ def _hold_back(fit: Fit, held: Split) -> None:
     fit.density = make(fit.model, fit.context, fit.observations, fit.density.to_array, seed=fit.seed)
 
 
-def _check_request(model: AbstractModel, plan: Plan, language: str | None, dtype: str) -> None:
+def _check_request(
+    model: AbstractModel, data: Trajectories | Snapshots, plan: Plan, language: str | None, dtype: str
+) -> None:
+    from dynplat.data import Snapshots
+
+    if isinstance(data, Snapshots):
+        raise CapabilityError(
+            "inference 'train' learns from batches of series, and snapshots are one population. Use 'solve', 'map' or "
+            "'svi'."
+        )
     if language not in (None, "pyro"):
         raise ArgumentError(f"`language` of inference 'train' must be 'pyro', the one it runs in; got {language!r}.")
     claims = model.capabilities

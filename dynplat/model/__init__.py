@@ -3,7 +3,7 @@
 from dynplat.model.base import AbstractModel
 from dynplat.model.context import Context
 from dynplat.model.language import AbstractLanguage, Dims, SiteInfo, Sites, check_coords, check_dims
-from dynplat.model.observations import observations_from
+from dynplat.model.observations import observations_from, rows_of
 from dynplat.model.requests import check_request
 from dynplat.model.summaries import summarise
 
@@ -18,5 +18,6 @@ __all__ = [
     "check_dims",
     "check_request",
     "observations_from",
+    "rows_of",
     "summarise",
 ]

@@ -88,7 +88,8 @@ class AbstractModel(ABC):
 
         Returns:
             NumPy arrays of shape (draws, core dimensions), or (draws, series, core dimensions) for local sites, by site
-            name; None when the model has no solver of its own.
+            name; none at all (an empty mapping) for a model without parameters; None when the model has no solver of
+            its own.
         """
         return None
 

@@ -7,19 +7,63 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynplat.arrays import Observations
+from dynplat.data import layout
+from dynplat.data.assemble import Padded
 from dynplat.data.clock import show_label
 from dynplat.errors import DataError
 
 if TYPE_CHECKING:
-    from dynplat.data import Trajectories
+    from dynplat.data import Snapshots, Trajectories
 
 
 #: Size below which, and beyond the inverse of which, squares summed over the rows may leave float64 (1e-308 to 1e308).
 _TINY = 1e-150
 
+#: Name of the one series whose rows are the particles of snapshots.
+POPULATION = "population"
 
-def observations_from(data: Trajectories) -> Observations:
+
+def rows_of(data: Trajectories | Snapshots) -> Trajectories:
+    """Return the rows that processes see: those of trajectories, or the particles of snapshots.
+
+    Particles are the rows of one series, called `population`, snapshot after snapshot: rows of one time are one
+    population, in any order, and nothing says which particle of one time is which of another. What is returned for
+    snapshots is for reading only: as trajectories, one channel would be observed several times at one time.
+    """
+    from dynplat.data import Snapshots, Trajectories
+
+    if not isinstance(data, Snapshots):
+        return data
+    counts = np.asarray(data.counts)
+    values = data.dataset["values"].values
+    padded = Padded(
+        times=np.repeat(data.times, counts)[None],
+        labels=np.repeat(data.labels, counts)[None] if data.is_datetime else None,
+        values=values[None],
+        inputs=None,
+        marks=None,
+        lengths=np.array([len(values)]),
+        placement=np.zeros((len(values), 2), dtype=np.int64),
+    )
+    return Trajectories(
+        layout.make_dataset(
+            padded,
+            series=[POPULATION],
+            channels=data.channels,
+            input_names=(),
+            units=layout.check_units(data.units, data.channels),
+            static={},
+            clock=data.clock,
+            time_name=data.time_name,
+            series_name="",
+        )
+    )
+
+
+def observations_from(data: Trajectories | Snapshots) -> Observations:
     """Build the `Observations` of `data` as host arrays.
+
+    Snapshots become one series whose rows are particles (`rows_of`), all observed, with times that do not decrease.
 
     The leaves are NumPy constants: a process turns them into arrays of its parameters' framework, dtype and device
     (`dynplat.arrays.asarray_like`), after it has taken differences of times in float64.
@@ -27,6 +71,7 @@ def observations_from(data: Trajectories) -> Observations:
     Raises:
         DataError: A value, or a whole channel, has a size whose square is no float64.
     """
+    data = rows_of(data)
     _check_range(data)
     return Observations(
         times=np.asarray(data.times, dtype=np.float64),

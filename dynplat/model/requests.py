@@ -10,6 +10,7 @@ import numpy as np
 
 from dynplat.data.clock import show_label
 from dynplat.errors import CapabilityError
+from dynplat.model.observations import rows_of
 from dynplat.records import Capabilities
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ def _check_data(model: AbstractModel, claims: Capabilities, data: Any, purpose: 
     )
     if kind not in accepted:
         raise CapabilityError(f"{model.entry.id} takes {' or '.join(claims.observations)}; {purpose} came with {kind}.")
-    if kind == "snapshots":
-        return
+    data = rows_of(data)
     problems: list[str] = []
     if not claims.multichannel and len(data.channels) > 1:
         problems.append(f"one channel, and the data have {len(data.channels)} ({', '.join(data.channels)}): select one")

@@ -14,7 +14,7 @@ import xarray as xr
 
 from dynplat.arrays import Array
 from dynplat.errors import ArgumentError
-from dynplat.model import check_coords
+from dynplat.model import check_coords, rows_of
 from dynplat.posterior.arviz import (
     OBSERVED,
     build_tree,
@@ -31,7 +31,7 @@ from dynplat.posterior.times import coordinates
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dynplat.data import Trajectories
+    from dynplat.data import Snapshots, Trajectories
     from dynplat.model import AbstractModel, Context, SiteInfo
     from dynplat.posterior.prediction import Prediction
 
@@ -48,20 +48,21 @@ class Posterior:
             `posterior_predictive` or `predictions`.
         model: The model.
         context: Its known constants, from the training data.
-        data: The data that it was fitted to, holes included.
+        data: The data that it was fitted to, holes included. Of snapshots the tree holds the particles as rows of one
+            series, `population`.
     """
 
     tree: xr.DataTree
     model: AbstractModel
     context: Context
-    data: Trajectories
+    data: Trajectories | Snapshots
 
     @classmethod
     def from_draws(
         cls,
         model: AbstractModel,
         context: Context,
-        data: Trajectories,
+        data: Trajectories | Snapshots,
         draws: Mapping[str, np.ndarray],
         infos: Mapping[str, SiteInfo],
         *,
@@ -97,9 +98,10 @@ class Posterior:
             ArgumentError: A name, a label or a shape does not fit.
             InferenceError: A draw is not finite.
         """
+        rows = rows_of(data)
         tree = build_tree(
-            data,
-            coordinates(data),
+            rows,
+            coordinates(rows),
             draws,
             infos,
             labels=check_coords(model.coords(context), infos),
@@ -167,7 +169,7 @@ class Posterior:
     @property
     def log_likelihood_steps(self) -> np.ndarray | None:
         """Terms log p(y_t | y_<t), (chain, draw, series, time), 0 where nothing was observed; None if unknown."""
-        return steps_of_tree(self.tree, self.data)
+        return steps_of_tree(self.tree, rows_of(self.data))
 
     @property
     def standard_errors(self) -> dict[str, np.ndarray]:
@@ -222,10 +224,17 @@ class Posterior:
                 compares with `observed_data`.
 
         Raises:
-            ArgumentError: The group is unknown, or `posterior_predictive` is not at the rows of the data.
+            ArgumentError: The group is unknown, or `posterior_predictive` is not at the rows of the data, which
+                snapshots do not have.
         """
+        rows = rows_of(self.data)
+        if rows is not self.data and group == "posterior_predictive":
+            raise ArgumentError(
+                "`posterior_predictive` pairs draws with the rows of the data, and particles of snapshots have no "
+                "identity. Use `predictions`."
+            )
         tree = self.tree.copy()
-        tree[group] = xr.DataTree(predictive_group(prediction.dataset, group, self.data, self.num_draws))
+        tree[group] = xr.DataTree(predictive_group(prediction.dataset, group, rows, self.num_draws))
         return replace(self, tree=tree)
 
     def summary(self, **options: Any) -> pd.DataFrame:

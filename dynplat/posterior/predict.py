@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from dynplat.errors import ArgumentError, CapabilityError
-from dynplat.model import check_request, observations_from
+from dynplat.model import check_request, observations_from, rows_of
 from dynplat.posterior.arguments import channel_names, check_count, framework_of, read_inputs, read_values
 from dynplat.posterior.ask import Answer, Engine, Question, ask, components_of_draws
 from dynplat.posterior.mixture import mixture_log_density, mixture_moments
@@ -34,7 +34,7 @@ from dynplat.posterior.times import (
 )
 
 if TYPE_CHECKING:
-    from dynplat.data import Trajectories
+    from dynplat.data import Snapshots, Trajectories
     from dynplat.model import Context
 
 #: Numbers that the components of a prediction may take by default: a gigabyte.
@@ -56,7 +56,7 @@ def predict(
     device: str = "cpu",
     dtype: str = "float64",
     values: Any = None,
-    data: Trajectories | None = None,
+    data: Trajectories | Snapshots | None = None,
 ) -> Prediction:
     """Ask about any times, given all observed values.
 
@@ -77,7 +77,10 @@ def predict(
         device: A device of the framework.
         dtype: `float64` or `float32`.
         values: Values whose log density is wanted, (series, query, channel), NaN = not asked.
-        data: Other data to condition on; by default those that the model was fitted to.
+        data: Other data to condition on, of the kind that the model was fitted to; by default those themselves.
+
+    Of a model of snapshots, the answer is a population at each time: there is one series, `population`, and a draw is a
+    particle with its whole path over the times asked about.
 
     Raises:
         CapabilityError: The model does not offer the answer.
@@ -104,13 +107,21 @@ def impute(
     device: str = "cpu",
     dtype: str = "float64",
     values: Any = None,
-    data: Trajectories | None = None,
+    data: Trajectories | Snapshots | None = None,
 ) -> Prediction:
     """Ask about the rows of the data: the law of the value that would have been observed at each, given the data.
 
     Rows come back in the order of the data. For a cell that was observed the answer is the law of another observation
     at its place; whoever fills a table keeps the observed values. The arguments are those of `predict`.
+
+    Raises:
+        CapabilityError: The model does not offer the answer, or the data are snapshots, in which nothing is missing.
     """
+    if rows_of(posterior.data) is not posterior.data:
+        raise CapabilityError(
+            "`impute` fills the rows of trajectories; particles of snapshots have no identity, and no value of theirs "
+            "is missing. Ask `predict` about the times at which you want the population."
+        )
     wanted = _Wanted(of, num_draws, max_components, values)
     asked = _asked(posterior, data, series)
     query = query_rows(asked.data)
@@ -133,7 +144,7 @@ def forecast(
     device: str = "cpu",
     dtype: str = "float64",
     values: Any = None,
-    data: Trajectories | None = None,
+    data: Trajectories | Snapshots | None = None,
 ) -> Prediction:
     """Ask about the future: `horizon` further rows of each series, or given times after its last row.
 
@@ -173,18 +184,27 @@ class _Wanted(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """What is conditioned on: data on the clock of the fit, their context, and which fitted series each one is."""
+    """What is conditioned on: rows on the clock of the fit, their context, and which fitted series each one is.
+
+    `other` is what was given in place of the data of the fit, or None.
+    """
 
     data: Trajectories
     context: Context
     places: np.ndarray
+    other: Trajectories | Snapshots | None = None
 
 
-def _asked(posterior: Posterior, data: Trajectories | None, series: str | Iterable[str] | None) -> _Asked:
-    known = posterior.data
+def _asked(posterior: Posterior, data: Trajectories | Snapshots | None, series: str | Iterable[str] | None) -> _Asked:
+    known = rows_of(posterior.data)
     if data is None and series is None:
         return _Asked(known, posterior.context, np.arange(known.num_series))
-    chosen = known if data is None else on_clock(data, known.clock)
+    if data is not None and type(data) is not type(posterior.data):
+        raise ArgumentError(
+            f"`data` must be {type(posterior.data).__name__}, as those that the model was fitted to; "
+            f"got {type(data).__name__}."
+        )
+    chosen = known if data is None else on_clock(rows_of(data), known.clock)
     if chosen.channels != known.channels:
         raise ArgumentError(
             f"`data` must have the channels that the model was fitted to, {known.channels}; got {chosen.channels}. "
@@ -207,7 +227,9 @@ def _asked(posterior: Posterior, data: Trajectories | None, series: str | Iterab
             )
     static = {name: chosen.static[name] for name in posterior.context.static}
     context = replace(posterior.context, num_series=chosen.num_series, static=static)
-    return _Asked(chosen, context, np.array([where.get(name, 0) for name in chosen.series], dtype=int))
+    places = np.array([where.get(name, 0) for name in chosen.series], dtype=int)
+    other = chosen if known is posterior.data else data
+    return _Asked(chosen, context, places, None if other is posterior.data else other)
 
 
 def _answer(
@@ -221,8 +243,7 @@ def _answer(
 ) -> Prediction:
     _check_wanted(wanted)
     needs = _needs(asked.data, query, wanted.of)
-    data = None if asked.data is posterior.data else asked.data
-    check_request(posterior.model, data, needs, device=engine.device, purpose=purpose)
+    check_request(posterior.model, asked.other, needs, device=engine.device, purpose=purpose)
     order = ascending(query)
     values = None if wanted.values is None else read_values(wanted.values, query, len(asked.data.channels), wanted.of)
     question = Question(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynplat.errors import ArgumentError
-from dynplat.model import check_request
+from dynplat.model import check_request, rows_of
 from dynplat.posterior.arguments import channel_names, check_count, framework_of, read_inputs
 from dynplat.posterior.ask import Engine, Question, ask
 from dynplat.posterior.posterior import Posterior
@@ -16,7 +16,7 @@ from dynplat.posterior.prediction import Prediction
 from dynplat.posterior.times import along, ascending, coordinates, inverse, query_from
 
 if TYPE_CHECKING:
-    from dynplat.data import Trajectories
+    from dynplat.data import Snapshots, Trajectories
     from dynplat.model import AbstractModel, Context
 
 
@@ -74,7 +74,7 @@ def simulate_sites(
     model: AbstractModel,
     context: Context,
     sites: Mapping[str, np.ndarray],
-    data: Trajectories,
+    data: Trajectories | Snapshots,
     times: Any,
     *,
     inputs: Any = None,
@@ -106,6 +106,7 @@ def simulate_sites(
         raise ArgumentError(f"`of` must be 'observation' or 'state' in a simulation; got {of!r}.")
     needs = ("simulate", "states") if of == "state" else ("simulate",)
     check_request(model, None, needs, device=device, purpose="`simulate`")
+    data = rows_of(data)
     query = query_from(data, times)
     order = ascending(query)
     given = read_inputs(inputs, query, context.inputs)

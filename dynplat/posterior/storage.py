@@ -27,7 +27,7 @@ from dynplat.posterior.codec import decode, encode
 from dynplat.posterior.netcdf import check_stamp, raw_dataset, read_raw, read_tree, write_atomically
 
 if TYPE_CHECKING:
-    from dynplat.data import Trajectories
+    from dynplat.data import Snapshots, Trajectories
     from dynplat.model import AbstractModel, Context
 
 FORMAT = "dynplat posterior"
@@ -42,7 +42,7 @@ class Parts(NamedTuple):
     tree: xr.DataTree
     model: AbstractModel
     context: Context
-    data: Trajectories
+    data: Trajectories | Snapshots
 
 
 def write_parts(parts: Parts, path: str | os.PathLike[str]) -> None:
@@ -83,7 +83,7 @@ def read_parts(path: str | os.PathLike[str], resolve: Callable[[str, dict[str, A
     Raises:
         StorageError: The file is missing, damaged, of another kind or of another version.
     """
-    from dynplat.data import Trajectories
+    from dynplat.data import Snapshots, Trajectories
     from dynplat.model import Context
 
     tree = read_tree(path)
@@ -103,7 +103,8 @@ def read_parts(path: str | os.PathLike[str], resolve: Callable[[str, dict[str, A
         options = decode(described["options"], {})
         fields = {name: decode(json.loads(text), arrays) for name, (text, arrays) in stored.items()}
         context = Context(**fields["context"])
-        data = Trajectories(_dataset(fields["data"]))
+        dataset = _dataset(fields["data"])
+        data = (Snapshots if dataset.attrs.get("dynplat_kind") == "snapshots" else Trajectories)(dataset)
     except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise StorageError(f"{path}: {error}") from error
     model = resolve(described["id"], options)
@@ -124,7 +125,7 @@ def _context_fields(context: Context) -> dict[str, Any]:
     }
 
 
-def _data_fields(data: Trajectories) -> dict[str, Any]:
+def _data_fields(data: Trajectories | Snapshots) -> dict[str, Any]:
     dataset = data.dataset
     return {
         "variables": {

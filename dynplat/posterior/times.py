@@ -214,8 +214,9 @@ def _calendar(data: Trajectories, index: int, length: int, horizon: int) -> np.n
     """Continue the dates of one series along their calendar, or return None where they follow none."""
     import pandas as pd
 
-    labels = pd.DatetimeIndex(data.labels[index, :length])
-    if length < 3 or not labels.is_unique:
+    # Several rows of one date (particles of a population, channels seen apart) are one step of the calendar.
+    labels = pd.DatetimeIndex(data.labels[index, :length]).unique()
+    if len(labels) < 3:
         return None
     local = labels.tz_localize("UTC").tz_convert(data.time_zone) if data.time_zone else labels
     step = pd.DatetimeIndex(local, freq="infer").freq
