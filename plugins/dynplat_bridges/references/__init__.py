@@ -3,7 +3,7 @@
 from dynplat_bridges.references.base import AbstractLinearReference, AbstractReference, LinearTransition
 from dynplat_bridges.references.brownian import Brownian
 from dynplat_bridges.references.linear import LinearSDE, OrnsteinUhlenbeck
-from dynplat_bridges.references.text import reference_from
+from dynplat_bridges.references.text import linear_reference_from, reference_from
 
 __all__ = [
     "AbstractLinearReference",
@@ -12,5 +12,6 @@ __all__ = [
     "LinearSDE",
     "LinearTransition",
     "OrnsteinUhlenbeck",
+    "linear_reference_from",
     "reference_from",
 ]

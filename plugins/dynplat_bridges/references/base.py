@@ -89,6 +89,10 @@ class AbstractReference(ABC):
             parameters: All parameters, (..., core dimensions).
         """
 
+    def units(self, context: Context) -> dict[str, np.ndarray]:
+        """Sizes by which parameters of the drift are measured in a fit; 1 unless a reference knows better."""
+        return {name: np.ones(shape) for name, shape in self.parameters(len(context.channels)).items()}
+
     def free(self, num_channels: int) -> tuple[str, ...]:
         """Names of the parameters of the drift that are to be fitted."""
         return tuple(name for name in self.parameters(num_channels) if getattr(self, name, None) is None)

@@ -41,6 +41,10 @@ class OrnsteinUhlenbeck(AbstractLinearReference):
         centre = context["location"] if self.centre is None else self.centre
         return {"rate": per_channel("rate", rate, d), "centre": per_channel("centre", centre, d)}
 
+    def units(self, context: Context) -> dict[str, np.ndarray]:
+        """Rates per span, centres by the scale of the data."""
+        return {"rate": np.full(len(context.channels), 1.0 / context["span"]), "centre": context["scale"]}
+
     def matrices(self, parameters: Mapping[str, Array], like: Array) -> tuple[Array, Array]:
         """A = -diag(r) and b = r m."""
         rate, centre = (asarray_like(parameters[name], like) for name in ("rate", "centre"))
@@ -71,6 +75,11 @@ class LinearSDE(AbstractLinearReference):
             raise ArgumentError(f"`A` of LinearSDE must be ({d}, {d}), for {d} channels; got shape {A.shape}.")
         b = context["location"] / context["span"] if self.b is None else self.b
         return {"A": A, "b": per_channel("b", b, d)}
+
+    def units(self, context: Context) -> dict[str, np.ndarray]:
+        """What moves a channel by its scale in the span of the data."""
+        scale, span = context["scale"], context["span"]
+        return {"A": scale[:, None] / scale / span, "b": scale / span}
 
     def matrices(self, parameters: Mapping[str, Array], like: Array) -> tuple[Array, Array]:
         """The parameters themselves."""

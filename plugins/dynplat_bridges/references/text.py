@@ -7,7 +7,7 @@ import importlib
 from typing import Any
 
 from dynplat.errors import ArgumentError
-from dynplat_bridges.references.base import AbstractReference
+from dynplat_bridges.references.base import AbstractLinearReference, AbstractReference
 
 #: Where the class of each reference is; it is imported when a text names it.
 _PLACES: dict[str, str] = {
@@ -44,6 +44,21 @@ def reference_from(text: str, *, diffusion: float | tuple[float, ...] | None = N
             )
         options[option] = _read(value, item, text)
     return found(diffusion=diffusion, **options)
+
+
+def linear_reference_from(text: str, *, diffusion: float | tuple[float, ...] | None = None) -> AbstractLinearReference:
+    """Build the reference with a linear drift that a text names (see `reference_from`).
+
+    Raises:
+        ArgumentError: The text names no reference, or one whose drift is not linear.
+    """
+    found = reference_from(text, diffusion=diffusion)
+    if not isinstance(found, AbstractLinearReference):
+        raise ArgumentError(
+            f"`reference` must have a linear drift here: brownian, ornstein-uhlenbeck or linear-sde; got {text!r}, "
+            "which `bridges/sbirr` takes."
+        )
+    return found
 
 
 def _read(value: str, item: str, text: str) -> Any:

@@ -1,0 +1,102 @@
+"""The models: what they say at, between and after the snapshots, and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import dynplat as dp
+from dynplat.arrays import Observations, random_source
+from dynplat.data import Snapshots
+from dynplat.errors import ArgumentError, DataError
+from dynplat_bridges.entries import ENTRIES
+from dynplat_bridges.populations import populations_of
+from dynplat_bridges.tests.conftest import observations_of, reverting_populations, solved
+
+DATA = reverting_populations(count=50)
+
+
+def test_gaussian_law_has_the_moments_of_the_snapshots_and_goes_on():
+    model = dp.load_model("bridges/gaussian", reference="ornstein-uhlenbeck")
+    _, sites, law = solved(model, DATA)
+    predictive = law.at(np.append(DATA.times, [3.5, 100.0])[None])
+    assert predictive.family == "gaussian"
+    mean, variance = predictive.mean(), predictive.variance()
+    assert mean.shape == (1, 1, 7, 2)
+    for k, particles in enumerate(DATA.populations):
+        np.testing.assert_allclose(mean[0, 0, k], particles.mean(axis=0), atol=1e-10)
+        np.testing.assert_allclose(variance[0, 0, k], particles.var(axis=0), rtol=1e-9)
+    # Far ahead the stationary law of the reference is all that is known.
+    np.testing.assert_allclose(mean[0, 0, -1], sites["centre"][0, 0], atol=1e-8)
+    np.testing.assert_allclose(variance[0, 0, -1], (sites["diffusion"] ** 2 / 2 / sites["rate"])[0, 0], rtol=1e-8)
+    drawn = predictive.draws(7, random=random_source(0, np.empty(0)))
+    assert drawn.shape == (7, 1, 1, 7, 2)
+
+
+def test_leading_axes_of_sites():
+    model = dp.load_model("bridges/gaussian")
+    context, sites, _ = solved(model, DATA)
+    many = {name: value * np.array([0.5, 1.0, 2.0])[:, None, None] for name, value in sites.items()}
+    seen = observations_of(DATA)
+    at = np.array([[0.2, 1.0]])
+    law = model.process(many, context).condition(seen).at(at)
+    assert law.mean().shape == (3, 1, 2, 2)
+    for i in range(3):
+        alone = {name: value[i : i + 1] for name, value in many.items()}
+        np.testing.assert_allclose(
+            law.variance()[i], model.process(alone, context).condition(seen).at(at).variance()[0], rtol=1e-12
+        )
+
+
+def test_fewer_than_two_snapshots_are_refused():
+    with pytest.raises(DataError, match="at least two snapshots; the data have 1"):
+        dp.load_model("bridges/gaussian").prepare(DATA.select_times([0]))
+
+
+def test_an_empty_population_is_refused():
+    data = Snapshots.from_arrays([0.0, 1.0, 2.0], [np.zeros((3, 1)), np.zeros((0, 1)), np.ones((3, 1))])
+    with pytest.raises(DataError, match=r"population at time 1\.0 is empty.*hide_times"):
+        dp.load_model("bridges/gaussian").prepare(data)
+
+
+def test_options_are_refused():
+    with pytest.raises(ArgumentError, match="`diffusion` of Brownian must be positive; got 0"):
+        dp.load_model("bridges/gaussian", diffusion=0.0)
+    with pytest.raises(ArgumentError, match="must name one of brownian"):
+        dp.load_model("bridges/gaussian", reference="unknown")
+    with pytest.raises(ArgumentError, match="one for each of 2 channels"):
+        dp.load_model("bridges/gaussian", diffusion=(1.0, 2.0, 3.0)).prepare(DATA)
+    with pytest.raises(ArgumentError, match="one for each of 2 channels"):
+        dp.load_model("bridges/gaussian", reference="ornstein-uhlenbeck:centre=1,2,3").prepare(DATA)
+
+
+def test_observations_that_are_no_snapshots_are_refused():
+    times, values = np.array([[0.0, 0.0, 1.0]]), np.zeros((1, 3, 2))
+    mask = np.ones(values.shape, dtype=bool)
+    assert [len(p) for p in populations_of(Observations(times, values, mask)).particles] == [2, 1]
+    with pytest.raises(DataError, match="rows are particles; got times of shape"):
+        populations_of(Observations(np.zeros((2, 3)), np.zeros((2, 3, 2)), np.ones((2, 3, 2), dtype=bool)))
+    with pytest.raises(DataError, match="row 2 is at 1, after one at 2"):
+        populations_of(Observations(np.array([[0.0, 2.0, 1.0]]), values, mask))
+    with pytest.raises(DataError, match="at least two snapshots; the data have 1"):
+        populations_of(Observations(np.zeros((1, 3)), values, mask))
+    mask[0, 1, 1] = False
+    with pytest.raises(DataError, match="row 1 is not observed in channel 1"):
+        populations_of(Observations(times, values, mask))
+
+
+@pytest.mark.parametrize("name", [entry.id for entry in ENTRIES])
+def test_fit_predict_forecast_save(name, tmp_path):
+    fit = dp.fit(dp.load_model(name), DATA, seed=0)
+    assert fit.provenance["method"] == "solve"
+    between = dp.predict(fit, [0.25, 1.2], num_draws=300, seed=1)
+    assert between.draws.shape == (300, 1, 2, 2)
+    particles = DATA.populations[2]
+    np.testing.assert_allclose(between.draws[:, 0, 1].mean(axis=0), particles.mean(axis=0), atol=0.3)
+    ahead = dp.forecast(fit, times=[4.0])
+    assert np.isfinite(ahead.draws).all()
+    fit.save(tmp_path / "fit.nc")
+    again = dp.predict(dp.load_posterior(tmp_path / "fit.nc"), [0.25, 1.2], num_draws=300, seed=1)
+    np.testing.assert_array_equal(again.draws, between.draws)
+    with pytest.raises(ArgumentError, match="before the first"):
+        dp.predict(fit, [-1.0])
