@@ -18,6 +18,7 @@ from dynplat_koopman.dictionaries.base import AbstractDictionary
 from dynplat_koopman.fitted import AbstractFitted, joint_moments, solve_moments
 from dynplat_koopman.moments import Moments, gather_moments
 from dynplat_koopman.pairs import Pairs
+from dynplat_koopman.workers import for_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,5 +120,6 @@ def fit_edmd(
         raise ArgumentError("`dictionary` must be given with snapshot pairs.")
     else:
         moments = gather_moments(source, dictionary, block_rows=block_rows)
-    matrix, input_matrix, basis = solve_moments(moments, dictionary, ridge=ridge, rank=rank, tolerance=tolerance)
+    with for_size(moments.num_functions):
+        matrix, input_matrix, basis = solve_moments(moments, dictionary, ridge=ridge, rank=rank, tolerance=tolerance)
     return Operator(matrix, moments, basis, dictionary=dictionary, ridge=ridge, input_matrix=input_matrix)

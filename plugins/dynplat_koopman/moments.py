@@ -10,7 +10,7 @@ the number of pairs, and those of two sets of pairs are merged by addition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from dynplat.errors import ArgumentError, DataError
 from dynplat_koopman.dictionaries.base import AbstractDictionary
 from dynplat_koopman.pairs import Pairs
+from dynplat_koopman.workers import share_out
 
 #: Function values held at once: what fits the caches near a core, and what an allocator keeps for the next block.
 _BLOCK_VALUES = 500_000
@@ -160,7 +161,7 @@ def gather_moments(
 
     Args:
         pairs: The pairs, or an iterable that gives them in pieces, which need not fit into memory together.
-        dictionary: The functions.
+        dictionary: The functions, which are evaluated on several threads at once (`workers.share_out`).
         block_rows: Pairs per block; by default as many as the caches hold.
 
     Raises:
@@ -178,16 +179,28 @@ def gather_moments(
             raise ArgumentError(
                 f"`dictionary` is of {dictionary.num_variables} variables, and `pairs` have {piece.num_variables}."
             )
-        sums = _Sums(piece, dictionary)
-        # Numbers that overflow are refused with the name of their function.
-        with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, len(piece), block_rows):
-                sums.add(slice(start, min(start + block_rows, len(piece))))
-        found = sums.moments()
+        found = _of_piece(piece, dictionary, block_rows)
         total = found if total is None else total + found
     if total is None:
         raise DataError("`pairs` is empty.", hint="An iterable can be run through only once: make a new one.")
     return total
+
+
+def _of_piece(pairs: Pairs, dictionary: AbstractDictionary, block_rows: int) -> Moments:
+    """Moments of one set of pairs: its blocks are shared out to threads, each with sums of its own."""
+
+    def run(starts: Sequence[int]) -> _Sums:
+        sums = _Sums(pairs, dictionary)
+        # Numbers that overflow are refused with the name of their function.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in starts:
+                sums.add(slice(start, min(start + block_rows, len(pairs))))
+        return sums
+
+    first, *others = share_out(range(0, len(pairs), block_rows), run)
+    for other in others:
+        first.merge(other)
+    return first.moments()
 
 
 class _Sums:
@@ -258,6 +271,12 @@ class _Sums:
                 f"the function {self.dictionary.names[function]!r} is not finite at the state {points[row]}.",
                 hint="Standardise the variables (`Scaled`), or take another dictionary.",
             )
+
+    def merge(self, other: _Sums) -> None:
+        """Add the sums over other blocks of the same pairs."""
+        for name in _AVERAGES:
+            total = getattr(self, name)
+            total += getattr(other, name)
 
     def moments(self) -> Moments:
         """Averages."""
