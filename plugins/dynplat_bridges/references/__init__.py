@@ -2,16 +2,26 @@
 
 from dynplat_bridges.references.base import AbstractLinearReference, AbstractReference, LinearTransition
 from dynplat_bridges.references.brownian import Brownian
+from dynplat_bridges.references.custom import Custom
+from dynplat_bridges.references.gradient import GradientField
 from dynplat_bridges.references.linear import LinearSDE, OrnsteinUhlenbeck
+from dynplat_bridges.references.lotka_volterra import LotkaVolterra
+from dynplat_bridges.references.repressilator import Repressilator
 from dynplat_bridges.references.text import linear_reference_from, reference_from
+from dynplat_bridges.references.vortex import Vortex
 
 __all__ = [
     "AbstractLinearReference",
     "AbstractReference",
     "Brownian",
+    "Custom",
+    "GradientField",
     "LinearSDE",
     "LinearTransition",
+    "LotkaVolterra",
     "OrnsteinUhlenbeck",
+    "Repressilator",
+    "Vortex",
     "linear_reference_from",
     "reference_from",
 ]

@@ -46,6 +46,9 @@ class AbstractReference(ABC):
     Attributes:
         num_channels: Number of channels that the reference speaks of, or None for any.
         positive: Names of the parameters that must be positive.
+        linear: Names of parameters in which the drift is linear together, given the others: a fit starts from their
+            closed form, and ends there where they are all.
+        fitted_by: How parameters are fitted to increments of paths: `least-squares`, or `adam` for networks.
 
     Args:
         diffusion: Noise sigma per square root of time, a positive number or one per channel; None: to be fitted.
@@ -56,6 +59,8 @@ class AbstractReference(ABC):
 
     num_channels: ClassVar[int | None] = None
     positive: ClassVar[tuple[str, ...]] = ()
+    linear: ClassVar[tuple[str, ...]] = ()
+    fitted_by: ClassVar[str] = "least-squares"
 
     diffusion: float | tuple[float, ...] | None = None
 

@@ -60,6 +60,8 @@ class LinearSDE(AbstractLinearReference):
         b: Constant drift, (channel,); None: to be fitted.
     """
 
+    linear: ClassVar[tuple[str, ...]] = ("A", "b")
+
     A: tuple[tuple[float, ...], ...] | None = None
     b: tuple[float, ...] | None = None
 

@@ -14,13 +14,18 @@ _PLACES: dict[str, str] = {
     "brownian": "dynplat_bridges.references.brownian:Brownian",
     "ornstein-uhlenbeck": "dynplat_bridges.references.linear:OrnsteinUhlenbeck",
     "linear-sde": "dynplat_bridges.references.linear:LinearSDE",
+    "lotka-volterra": "dynplat_bridges.references.lotka_volterra:LotkaVolterra",
+    "repressilator": "dynplat_bridges.references.repressilator:Repressilator",
+    "vortex": "dynplat_bridges.references.vortex:Vortex",
+    "gradient-field": "dynplat_bridges.references.gradient:GradientField",
 }
 
 
 def reference_from(text: str, *, diffusion: float | tuple[float, ...] | None = None) -> AbstractReference:
     """Build the reference that a text names: `brownian`, `ornstein-uhlenbeck:rate=0.5:centre=0,1`, `linear-sde`.
 
-    Options follow after `:`; several numbers are separated by commas, and the rows of a matrix by `;`.
+    Options follow after `:`; several numbers are separated by commas, and the rows of a matrix by `;`. `free` leaves a
+    parameter to be fitted that the reference fixes otherwise, as in `vortex:current=free`.
 
     Args:
         text: The text.
@@ -62,7 +67,9 @@ def linear_reference_from(text: str, *, diffusion: float | tuple[float, ...] | N
 
 
 def _read(value: str, item: str, text: str) -> Any:
-    """A word, a number, a tuple of numbers, or a tuple of rows."""
+    """A word, a number, a tuple of numbers, a tuple of rows, or None for `free`."""
+    if value == "free":
+        return None
     if ";" in value:
         return tuple(_row(row, item, text) for row in value.split(";"))
     if "," in value:
