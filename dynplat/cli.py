@@ -207,7 +207,7 @@ def inferences(as_json: AsJson = False) -> None:
         api.list_inferences(),
         as_json,
         ("inference", "what it is", "needs"),
-        lambda entry: (entry.id, entry.summary, " ".join(entry.needs)),
+        lambda entry: (entry.id, entry.summary, ", ".join(entry.needs)),
     )
 
 
@@ -266,7 +266,9 @@ def fit(
         return
     _print_notes(result.notes, quiet)
     _print_table(("parameter", "estimate", "standard error"), result.rows())
-    typer.echo(f"log-likelihood {result.record['log_likelihood']:.6g} in {result.record['seconds']:.1f} s")
+    likelihood = result.record["log_likelihood"]
+    figure = "no likelihood" if likelihood is None else f"log-likelihood {likelihood:.6g}"
+    typer.echo(f"{figure} in {result.record['seconds']:.1f} s")
 
 
 @app.command()

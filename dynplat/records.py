@@ -38,12 +38,15 @@ class Capabilities:
         values: Types of value accepted: `real`, `positive`, `count`, `categorical`.
         prior: Has a prior, so that Bayesian inference is defined.
         likelihood: Has a density for the observations (`log_prob`).
+        composite: Has a composite likelihood: densities of observed values given others (`composite_steps`).
         simulate: Can draw trajectories (`sample`).
         condition: Can answer about times inside the data (imputation, smoothing).
         forecast: Can answer about times after the data.
         states: Has latent states that can be asked for.
         coherent: The laws it gives for different sets of query times are marginals of one law.
-        gradients: `log_prob` is differentiable in the parameters.
+        joint: Draws at several times, or of several channels, move together as their joint law says; a model of
+            marginals draws each cell by itself.
+        gradients: `log_prob` (or `composite_steps`) is differentiable in the parameters.
         irregular_times: Accepts any increasing times; otherwise rows lie on a grid of equal steps, from which some may
             be absent where missing values are accepted.
         missing_values: Accepts element-wise missing values; a missing value is marginalised.
@@ -58,11 +61,13 @@ class Capabilities:
     values: tuple[str, ...] = ("real",)
     prior: bool = True
     likelihood: bool = True
+    composite: bool = False
     simulate: bool = True
     condition: bool = True
     forecast: bool = True
     states: bool = False
     coherent: bool = True
+    joint: bool = True
     gradients: bool = True
     irregular_times: bool = True
     missing_values: bool = True
@@ -177,7 +182,7 @@ class InferenceEntry(Entry):
     """An inference method: `location` names a function `(model, data, *, seed, observers, language, **options)`.
 
     Args:
-        needs: Capabilities that a model must claim, by field name.
+        needs: Capabilities that a model must claim, by field name; `likelihood or composite` where one of two will do.
     """
 
     needs: tuple[str, ...] = ()

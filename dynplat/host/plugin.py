@@ -163,8 +163,8 @@ def _problem(entry: Entry) -> str:
         return f"must have a `Capabilities` as `capabilities`; it has {entry.capabilities!r:.200}"
     if isinstance(entry, InferenceEntry):
         claims = {f.name for f in dataclasses.fields(Capabilities) if isinstance(f.default, bool)}
-        unknown = [name for name in entry.needs if name not in claims] if isinstance(entry.needs, tuple) else ["?"]
-        if unknown:
+        known = isinstance(entry.needs, tuple) and all(set(need.split(" or ")) <= claims for need in entry.needs)
+        if not known:
             return f"must have a tuple of capabilities out of {sorted(claims)} as `needs`; it has {entry.needs!r}"
     return ""
 

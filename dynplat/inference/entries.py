@@ -67,7 +67,7 @@ ENTRIES: tuple[InferenceEntry, ...] = (
         id="train",
         summary="Mode of the posterior density by minibatches, for networks and many series",
         location="dynplat.inference.train:run",
-        needs=("likelihood", "gradients"),
+        needs=("likelihood or composite", "gradients"),
         references=(
             Reference(
                 "Loshchilov and Hutter (2019), Decoupled weight decay regularization, ICLR",

@@ -5,6 +5,9 @@ networks and other point-estimated sites counting 0 in the first term. Each step
 ones, and follows an unbiased estimate of the gradient by AdamW (Loshchilov and Hutter 2019). Rows that are held back
 say when to stop, and which weights to keep: with them the result is no mode any more, which is what one wants of a
 network that could learn its data by heart.
+
+A model without a likelihood may have a composite one (`AbstractProcess.composite_steps`): then its terms are what is
+maximised, with what is given to each value drawn anew in each step.
 """
 
 from __future__ import annotations
@@ -102,12 +105,13 @@ def run(
 
     Returns:
         A posterior of one draw; `extra` in its provenance holds `history` (`training`, `validation`, `gradient_norm`,
-        `rate`, `padding` of each epoch), `best_epoch`, `stopped`, `log_likelihood`, `log_prior`.
+        `rate`, `padding` of each epoch), `best_epoch`, `stopped`, `log_prior`, and `log_likelihood` or, of a model
+        without one, `composite_log_likelihood`: every value given all others.
 
     Raises:
         ArgumentError: An option is out of range, a checkpoint is there and `resume` is False, or it is of another
             training.
-        CapabilityError: The model lacks a likelihood, gradients, or Pyro.
+        CapabilityError: The model lacks a likelihood (or a composite one), gradients, or Pyro.
         InferenceError: The loss is no finite number; the message names epoch, batch, series and rows.
         StorageError: The checkpoint cannot be read or written.
     """
@@ -216,15 +220,16 @@ def _finish(fit: Fit, plan: Plan, loop: Loop) -> Posterior:
     vector = loop.target.vector(loop.kept)
     sites, log_prior, log_jacobian = density.evaluate(vector[None])
     terms = loop.target.all_terms(loop.kept, plan.batch_size)
-    log_likelihood = float(terms.sum())
-    objective = log_likelihood + float(log_prior[0]) + (float(log_jacobian[0]) if plan.jacobian else 0.0)
+    name = "composite_log_likelihood" if loop.target.composite else "log_likelihood"
+    total = float(terms.sum())
+    objective = total + float(log_prior[0]) + (float(log_jacobian[0]) if plan.jacobian else 0.0)
     return fit.finish(
         sites,
         density.infos,
         sample_stats={"lp": np.array([[objective]])},
-        log_likelihood=terms[None] if fit.keeps_terms(1) else None,
+        log_likelihood=terms[None] if not loop.target.composite and fit.keeps_terms(1) else None,
         extra={
-            "log_likelihood": log_likelihood,
+            name: total,
             "log_prior": float(log_prior[0]),
             "objective": objective,
             "converged": _converged(state),

@@ -23,11 +23,13 @@ _SAME_STEP = 1e-3
 _WORDS = {
     "prior": "a prior",
     "likelihood": "a likelihood",
+    "composite": "a composite likelihood",
     "simulate": "simulation",
     "condition": "answers inside the data (imputation)",
     "forecast": "answers after the data (forecasting)",
     "states": "latent states",
     "coherent": "coherent laws",
+    "joint": "joint draws",
     "gradients": "a likelihood that can be differentiated",
     "irregular_times": "irregular times",
     "missing_values": "missing values",
@@ -51,7 +53,7 @@ def check_request(
     Args:
         model: The model.
         data: The data of the request, or None.
-        needs: Names of the capabilities that the request needs.
+        needs: Names of the capabilities that the request needs, with ` or ` between those of which one will do.
         language: Language the request wants, or None.
         device: Device the request wants, or None.
         purpose: What is asked for, for the message: `inference 'nuts'`, `task 'forecast'`.
@@ -60,9 +62,9 @@ def check_request(
         CapabilityError: The model lacks a capability.
     """
     claims = model.capabilities
-    missing = [name for name in needs if not getattr(claims, name)]
+    missing = [need for need in needs if not any(getattr(claims, name) for name in need.split(" or "))]
     if missing:
-        lacking = " and ".join(_WORDS.get(name, name) for name in missing)
+        lacking = " and ".join(" or ".join(_WORDS.get(name, name) for name in need.split(" or ")) for need in missing)
         raise CapabilityError(
             f"{purpose} needs {lacking}, which {model.entry.id} does not offer. It offers: {_offered(claims)}. "
             "List the models and their capabilities with `dynplat models`."

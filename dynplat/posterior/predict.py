@@ -268,6 +268,7 @@ def _answer(
         "seed": engine.seed,
         "num_components": len(next(iter(sites.values()))) if sites else 1,
         "time_unit": asked.data.time_unit,
+        "joint": int(posterior.model.capabilities.joint),
     }
     coords = coordinates(asked.data, query, channel_names(posterior.model, asked.context, wanted.of, width))
     if answer.draws is not None:

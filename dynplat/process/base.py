@@ -4,6 +4,7 @@ A process is built from parameters of shape (..., series or 1, core dimensions) 
 so that asking one question of all draws of a posterior is one call. It answers as far as its model declares:
 
 - `log_prob_steps(observations)`: the terms :math:`\log p(y_t \mid y_{<t})`, (..., series, time); `log_prob` sums them.
+- `composite_steps(observations)`: where there is no joint density, log densities of values given others.
 - `sample(times, random=...)`: a draw of the observations at the times.
 - `condition(observations)`: the law given observations; its `.at(times)` may be asked about *any* times: inside the
   data (imputation, smoothing), after them (forecasting), between two snapshots (interpolation of a population).
@@ -52,6 +53,21 @@ class AbstractProcess:
         steps = self.log_prob_steps(observations)
         return array_namespace(steps).sum(steps, axis=-1)
 
+    def composite_steps(self, observations: Observations, *, random: Random | None = None) -> Array:
+        r"""Terms of a composite log likelihood, (..., series, time); a row with nothing observed gives exactly 0.
+
+        Each term is a sum of log densities of the row's observed values, given *other* observed values, before or after
+        them. Parameters that maximise it are consistent where those laws are right (Varin, Reid and Firth 2011, An
+        overview of composite likelihood methods, Statistica Sinica 21). Inference `train` maximises it for a model that
+        has no likelihood.
+
+        Args:
+            observations: The observations.
+            random: Decides what is given where chance has a say; None for every value given all others (Besag's
+                pseudo-likelihood, 1975).
+        """
+        raise _refusal(self, "composite_steps", "a composite likelihood")
+
     def sample(self, times: Array, *, random: Random, inputs: Array | None = None) -> Draw:
         """Draw trajectories at `times`, (..., series, time), one for each leading index of the parameters."""
         raise _refusal(self, "sample", "simulation")
@@ -83,7 +99,10 @@ class AbstractPredictive(ABC):
 
     @abstractmethod
     def draws(self, num_draws: int, *, random: Random, of: str = "observation") -> Array:
-        """Joint draws over all query times, (num_draws, ..., series, query, channel or state)."""
+        """Joint draws over all query times, (num_draws, ..., series, query, channel or state).
+
+        A law of marginals draws each cell by itself; its model declares `joint=False`.
+        """
 
     def mean(self, of: str = "observation") -> Array:
         """Marginal means."""

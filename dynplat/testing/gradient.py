@@ -31,8 +31,12 @@ class Slope(NamedTuple):
 
 
 def check_gradient(subject: Subject) -> None:
-    """Gradients of log_prob equal finite differences for every site, in every framework that the languages use."""
-    subject.need("likelihood", "gradients")
+    """Gradients of log_prob equal finite differences for every site, in every framework that the languages use.
+
+    Those of the composite likelihood, where the model has no other.
+    """
+    subject.need("gradients")
+    subject.need_one("likelihood", "composite")
     points = range(NUM_POINTS)
     numeric = [_finite_differences(subject, point) for point in points]
     for name in _frameworks(subject):
@@ -55,7 +59,7 @@ def check_gradient(subject: Subject) -> None:
 
 def check_frameworks_agree(subject: Subject) -> None:
     """log_prob_steps are the same under torch and under JAX, to 1e-9."""
-    subject.need("likelihood")
+    subject.need_one("likelihood", "composite")
     others = [name for name in _frameworks(subject) if name != subject.framework]
     if not others:
         raise CheckSkipped("the model runs in one framework")
@@ -64,7 +68,7 @@ def check_frameworks_agree(subject: Subject) -> None:
             compare_arrays(
                 f"log_prob_steps under {_SHOWN[name]} against {_SHOWN[subject.framework]}",
                 _slope(subject, name, point).steps,
-                subject.steps(subject.observations, point),
+                subject.terms(subject.observations, point),
                 rtol=1e-9,
                 atol=1e-9,
                 cause="`process` does something else under one framework, or loses precision there.",
@@ -114,7 +118,7 @@ def _finite_differences(subject: Subject, point: int) -> dict[str, tuple[float, 
         # The five-point rule: its error is of fourth order, so that a fault is told from a large third derivative.
         step = 1e-3
         totals = [
-            float(subject.log_prob(subject.observations, {**sites, site: value + factor * step * direction}).sum())
+            float(subject.terms(subject.observations, {**sites, site: value + factor * step * direction}).sum())
             for factor in (-2, -1, 1, 2)
         ]
         derivative = (totals[0] - 8 * totals[1] + 8 * totals[2] - totals[3]) / (12 * step)
@@ -143,7 +147,7 @@ def _compile_slope(subject: Subject) -> Any:
         observations = given(subject.observations, to_array)
 
         def total(sites: dict[str, Any]) -> tuple[Any, Any]:
-            steps = subject.model.process(sites, subject.context).log_prob_steps(observations)
+            steps = subject.terms_of(subject.model.process(sites, subject.context), observations)
             return steps.sum(), steps
 
         gradient = jax.grad(total, has_aux=True) if subject.claims.gradients else lambda s: ({}, total(s)[1])
@@ -164,7 +168,7 @@ def _torch_slope(
 ) -> Slope:
     with framework("torch") as to_array:
         sites = {site: to_array(value).requires_grad_(True) for site, value in values.items()}
-        steps = subject.model.process(sites, context).log_prob_steps(given(observations, to_array))
+        steps = subject.terms_of(subject.model.process(sites, context), given(observations, to_array))
         if not steps.requires_grad:
             raise CheckFailed(
                 "log_prob has no gradient at all under torch: it is cut on the way from the sites (a `detach`, a "

@@ -14,6 +14,7 @@ from dynplat.errors import ArgumentError, DynplatError, PluginError, UnknownName
 from dynplat.model import AbstractModel
 from dynplat.testing import (
     calibration,
+    conditional,
     density,
     drivers,
     elapsed,
@@ -72,6 +73,10 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     prediction.check_forecast_forgets_the_mask,
     forecasting.check_forecast_is_the_next_term,
     forecasting.check_forecast_follows_the_data,
+    conditional.check_composite_terms_are_densities,
+    conditional.check_composite_counts_what_is_observed,
+    conditional.check_law_of_a_cell_has_its_density,
+    conditional.check_law_of_a_cell_follows_the_data,
     prediction.check_states_can_be_asked,
     program.check_saving,
 )

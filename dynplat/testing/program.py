@@ -205,6 +205,8 @@ def check_undeclared_is_refused(subject: Subject) -> None:
     missing = [name for name in ("likelihood", "simulate", "condition") if not getattr(subject.claims, name)]
     if not missing:
         raise CheckSkipped("everything is declared")
+    # A model with a likelihood has no use for a composite one.
+    missing += ["composite"] if "likelihood" in missing and not subject.claims.composite else []
     observations = observations_from(subject.data)
     inside = subject.between(observations.times[..., :-1], observations.times[..., 1:])
     with framework(subject.framework) as to_array:
@@ -212,6 +214,7 @@ def check_undeclared_is_refused(subject: Subject) -> None:
         random = random_source(subject.seed, to_array(0.0))
         questions = {
             "likelihood": lambda: process.log_prob_steps(given(observations, to_array)),
+            "composite": lambda: process.composite_steps(given(observations, to_array)),
             "simulate": lambda: process.sample(to_array(observations.times), random=random),
             # A process that forecasts may be conditioned, and refuses to be asked about times inside the data.
             "condition": lambda: process.condition(given(observations, to_array)).at(to_array(inside)),

@@ -224,6 +224,17 @@ class Subject:
         with self.arrays() as to_array:
             return to_numpy(self.process(to_array, sites, context).log_prob_steps(given(observations, to_array)))
 
+    def terms_of(self, process: Any, observations: Observations) -> Array:
+        """Return the terms of a process's likelihood, or of its composite one where it has no other."""
+        if self.claims.likelihood:
+            return process.log_prob_steps(observations)
+        return process.composite_steps(observations)
+
+    def terms(self, observations: Observations, sites: int | Mapping[str, np.ndarray] = 0) -> np.ndarray:
+        """Return `terms_of` the process at given sites, (..., series, time)."""
+        with self.arrays() as to_array:
+            return to_numpy(self.terms_of(self.process(to_array, sites), given(observations, to_array)))
+
     def log_prob(
         self, observations: Observations, sites: int | Mapping[str, np.ndarray] = 0, context: Context | None = None
     ) -> np.ndarray:

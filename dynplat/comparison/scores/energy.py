@@ -46,11 +46,11 @@ def energy_score(prediction: Prediction, truth: Any, hidden: Any) -> Contributio
         hidden: True = held out, (series, time, channel).
 
     Raises:
-        CapabilityError: The prediction holds fewer than two draws.
+        CapabilityError: The prediction holds fewer than two draws, or those of each cell by itself.
         ArgumentError: A shape is wrong.
     """
     truth, hidden = held_out(prediction, truth, hidden)
-    draws = _joint_draws(prediction)
+    draws = _joint_draws(prediction, int(hidden.sum(axis=2).max(initial=0)))
     rows = hidden.any(axis=2)
     members, values = hidden[rows], truth[rows]
     scores = np.empty(len(values))
@@ -65,7 +65,7 @@ def energy_score(prediction: Prediction, truth: Any, hidden: Any) -> Contributio
 def energy_score_series(prediction: Prediction, truth: Any, hidden: Any) -> Contributions:
     """Energy score of everything hidden in each series, one per series with a hidden cell; as `energy_score`."""
     truth, hidden = held_out(prediction, truth, hidden)
-    draws = _joint_draws(prediction)
+    draws = _joint_draws(prediction, int(hidden.sum(axis=(1, 2)).max(initial=0)))
     scores = []
     for index in np.flatnonzero(hidden.any(axis=(1, 2))):
         cells = hidden[index]
@@ -126,7 +126,14 @@ def _lags(num_draws: int, max_pairs: int) -> np.ndarray:
     return np.unique(np.linspace(1, longest, wanted).round().astype(int))
 
 
-def _joint_draws(prediction: Prediction) -> np.ndarray:
+def _joint_draws(prediction: Prediction, together: int) -> np.ndarray:
+    """Draws of a prediction of which up to so many cells are scored together."""
+    if together > 1 and not prediction.dataset.attrs.get("joint", 1):
+        model = prediction.dataset.attrs.get("model", "the model")
+        raise CapabilityError(
+            f"the energy score compares joint draws, and {model} gives the law of each cell by itself. Take 'crps', or "
+            "a model that claims `joint`."
+        )
     if prediction.dataset.sizes.get("sample", 0) < 2:
         raise CapabilityError(
             "the energy score needs at least two joint draws; the prediction holds "

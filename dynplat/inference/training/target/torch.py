@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dynplat.arrays import Observations, random_source
 from dynplat.errors import InferenceError, NoDensityError
 from dynplat.inference.dialect import AbstractDialect, Point
 from dynplat.inference.fitting import Fit
@@ -35,12 +36,14 @@ class Target:
     Attributes:
         observed: Number of observed cells of each row, (series, time).
         matrices: Point-estimated sites of two dimensions or more: what weight decay acts on.
+        composite: Whether the terms are those of a composite likelihood, for want of a likelihood.
     """
 
     def __init__(self, fit: Fit, *, jacobian: bool, start: str) -> None:
         assert fit.density is not None
         self.fit, self.density, self.jacobian = fit, fit.density, jacobian
         self.observed = np.asarray(fit.observations.mask).sum(axis=-1)
+        self.composite = not fit.model.capabilities.likelihood
         infos = self.density.infos
         point_estimated = [name for name in self.density.layout.shapes if infos[name].kind == "param"]
         self.matrices = frozenset(name for name in point_estimated if len(infos[name].core_shape) >= 2)
@@ -104,20 +107,20 @@ class Target:
         return -total / cells
 
     def log_likelihood(self, dialect: AbstractDialect, items: Items) -> torch.Tensor:
-        """Log likelihood of the rows of items that count."""
+        """Log likelihood, or a composite one, of the rows of items that count."""
         batch = take(self.fit.observations, items)
         process = self._process(dialect, items)
-        if batch.whole:
+        if batch.whole and not self.composite:
             return process.log_prob(batch.observations).sum()
-        steps = process.log_prob_steps(batch.observations)
+        steps = self._steps(process, batch.observations, by_chance=True)
         counts = torch.as_tensor(batch.counts, device=steps.device)
         return torch.where(counts, steps, torch.zeros_like(steps)).sum()
 
     @torch.no_grad()
     def terms(self, dialect: AbstractDialect, items: Items) -> np.ndarray:
-        """Terms of the likelihood of items, (item, row), 0 in rows that do not count."""
+        """Terms of the likelihood (or the composite one) of items, (item, row), 0 in rows that do not count."""
         batch = take(self.fit.observations, items)
-        steps = self._process(dialect, items).log_prob_steps(batch.observations)
+        steps = self._steps(self._process(dialect, items), batch.observations, by_chance=False)
         return np.where(batch.counts, steps.cpu().numpy(), 0.0)
 
     def all_terms(self, weights: dict[str, torch.Tensor], batch_size: int) -> np.ndarray:
@@ -164,6 +167,13 @@ class Target:
         ]
         what = f"the gradient with respect to {', '.join(sites[:4])}" if sites else "the prior"
         return InferenceError(f"{where}: its terms are finite, and {what} is not. {advice}")
+
+    def _steps(self, process: AbstractProcess, observations: Observations, *, by_chance: bool) -> torch.Tensor:
+        if not self.composite:
+            return process.log_prob_steps(observations)
+        # The generator has the seed of the step: what a step hides does not depend on how the training got there.
+        random = random_source(int(torch.randint(2**31, ())), self.start_of_sum()) if by_chance else None
+        return process.composite_steps(observations, random=random)
 
     def _unconstrained(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {name: self._origin[name] + self._unit[name] * value for name, value in weights.items()}
