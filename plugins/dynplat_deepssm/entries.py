@@ -93,4 +93,41 @@ MAMBA = _autoregressive("mamba", "Mamba's selective state spaces", "MambaModel",
 MAMBA2 = _autoregressive("mamba2", "Mamba-2 layers", "Mamba2Model", DAO_GU)
 DELTANET = _autoregressive("deltanet", "gated delta rules", "DeltaNetModel", YANG)
 
-ENTRIES: tuple[ModelEntry, ...] = (LINEAR_GAUSSIAN, S5, LRU, MAMBA, MAMBA2, DELTANET, DIRECT, SPACETIME)
+CAO = Reference(
+    "Cao, W., Wang, D., Li, J., Zhou, H., Li, L. and Li, Y. (2018). BRITS: bidirectional recurrent imputation for time "
+    "series. Advances in Neural Information Processing Systems 31.",
+    url="https://arxiv.org/abs/1805.10572",
+)
+BESAG = Reference(
+    "Besag, J. (1975). Statistical analysis of non-lattice data. The Statistician 24.", doi="10.2307/2987782"
+)
+
+#: The law of each cell given all others: no joint law, so neither likelihood nor simulation, and no forecasts.
+IMPUTER = ModelEntry(
+    id="deepssm/imputer",
+    summary="The law of each cell given all others, by networks from both sides trained on random holes",
+    location="dynplat_deepssm.imputer:Imputer",
+    references=(SMITH, CAO, BESAG),
+    capabilities=Capabilities(
+        likelihood=False,
+        composite=True,
+        simulate=False,
+        forecast=False,
+        coherent=False,
+        joint=False,
+        inputs=True,
+        languages=("pyro", "numpyro"),
+    ),
+)
+
+ENTRIES: tuple[ModelEntry, ...] = (
+    LINEAR_GAUSSIAN,
+    S5,
+    LRU,
+    MAMBA,
+    MAMBA2,
+    DELTANET,
+    IMPUTER,
+    DIRECT,
+    SPACETIME,
+)

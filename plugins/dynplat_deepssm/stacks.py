@@ -20,6 +20,16 @@ from dynplat_deepssm.network import Network, Shortcut
 NUM_HEADS = 2
 
 
+#: Cells by name.
+NAMES = ("s5", "lru", "mamba", "mamba2", "deltanet")
+
+
+def check_cell(cell: str) -> None:
+    """Refuse a cell that no block is made of."""
+    if cell not in NAMES:
+        raise ArgumentError(f"`cell` must be one of {NAMES}; got {cell!r}.")
+
+
 def block(cell: str, width: int, num_states: int) -> Block:
     """One residual block around a cell, as its authors build it. Every cell takes any gaps."""
     if cell == "s5":

@@ -10,7 +10,9 @@ from dynplat.testing import check_model, parametrize_checks
 SMALL = {"width": 4, "num_layers": 1, "num_states": 4}
 
 
-@parametrize_checks("deepssm/linear-gaussian", dp.load_model("deepssm/s5", **SMALL))
+@parametrize_checks(
+    "deepssm/linear-gaussian", dp.load_model("deepssm/s5", **SMALL), dp.load_model("deepssm/imputer", **SMALL)
+)
 def test_conformance(check):
     check()
 
@@ -36,6 +38,16 @@ def test_direct_forecasts_conform(id, options):
 @pytest.mark.parametrize("head", ["gaussian", "mixture", "negative-binomial"])
 def test_other_heads_conform(head):
     report = check_model(dp.load_model("deepssm/s5", head=head, **SMALL), seed=1)
+    assert report.passed, str(report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{"cell": "lru", "head": "gaussian"}, {"cell": "mamba", "head": "mixture"}, {"head": "negative-binomial"}],
+)
+def test_imputer_with_options_conforms(options):
+    report = check_model(dp.load_model("deepssm/imputer", **options, **SMALL), seed=1)
     assert report.passed, str(report)
 
 
