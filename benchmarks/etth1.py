@@ -86,7 +86,7 @@ def laws_of(fit: dp.Posterior, past: np.ndarray, horizon: int) -> Law:
             known = Observations(times, to_array(some), np.ones(some.shape, dtype=bool))
             asked = np.broadcast_to(LOOKBACK + np.arange(float(horizon)), (len(some), horizon))
             law = fit.model.process(sites, fit.context).condition(known).at(asked)
-            found.append([to_numpy(part).reshape(asked.shape + (-1,)) for part in (law.mean(), law.variance())])
+            found.append([to_numpy(part).reshape((*asked.shape, -1)) for part in (law.mean(), law.variance())])
     mean, variance = (np.concatenate(parts).astype(float) for parts in zip(*found, strict=True))
     return Law(mean, np.sqrt(variance * (freedom - 2.0) / freedom), freedom)
 
@@ -138,8 +138,10 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--train", type=str, nargs="*", default=[], help="options of training, as name=value")
     arguments = parser.parse_args()
-    changed = {name: float(value) if "." in value or "e" in value else int(value) for name, value in
-               (text.split("=") for text in arguments.train)}
+    changed = {
+        name: float(value) if "." in value or "e" in value else int(value)
+        for name, value in (text.split("=") for text in arguments.train)
+    }
     data = standardised()
     print("| horizon | model | MSE | MAE | CRPS | 90 % coverage | log score | seconds a fit |\n" + "|---" * 8 + "|")
     for horizon in arguments.horizons:
@@ -162,8 +164,11 @@ def main() -> None:
                     has_ridge = True
                 found.append(scores(laws_of(fit, past, horizon), truth))
                 extra = fit.provenance.extra
-                print(f"  seed {seed}: {found[-1].round(4)} validation {extra['validation_loss']:.4f} best epoch "
-                      f"{extra['best_epoch']} of {extra['epochs']}", flush=True)
+                print(
+                    f"  seed {seed}: {found[-1].round(4)} validation {extra['validation_loss']:.4f} best epoch "
+                    f"{extra['best_epoch']} of {extra['epochs']}",
+                    flush=True,
+                )
             show(name, horizon, np.array(found), f"{np.mean(seconds):.0f}")
 
 
