@@ -35,4 +35,34 @@ GAUSSIAN = ModelEntry(
     capabilities=_CLAIMS,
 )
 
-ENTRIES: tuple[ModelEntry, ...] = (GAUSSIAN,)
+PAVON = Reference(
+    "Pavon, M., Trigila, G. and Tabak, E. G. (2021). The data-driven Schrödinger bridge. Communications on Pure and "
+    "Applied Mathematics 74.",
+    doi="10.1002/cpa.21975",
+)
+CUTURI = Reference(
+    "Cuturi, M. (2013). Sinkhorn distances: lightspeed computation of optimal transport. Advances in Neural "
+    "Information Processing Systems 26.",
+    url="https://arxiv.org/abs/1306.0895",
+)
+SCHMITZER = Reference(
+    "Schmitzer, B. (2019). Stabilized sparse scaling algorithms for entropy regularized transport problems. SIAM "
+    "Journal on Scientific Computing 41.",
+    doi="10.1137/16M1106018",
+)
+STATIC = ModelEntry(
+    id="bridges/static",
+    summary="Schrödinger bridge between each snapshot and the next by Sinkhorn's iterations on their particles",
+    location="dynplat_bridges.models:StaticBridge",
+    references=(SCHRODINGER, CUTURI, SCHMITZER),
+    capabilities=_CLAIMS,
+)
+MULTIMARGINAL = ModelEntry(
+    id="bridges/multimarginal",
+    summary="Schrödinger bridge through the particles of all snapshots, with one fitted linear reference",
+    location="dynplat_bridges.models:MultimarginalBridge",
+    references=(SCHRODINGER, PAVON, SCHMITZER),
+    capabilities=_CLAIMS,
+)
+
+ENTRIES: tuple[ModelEntry, ...] = (GAUSSIAN, STATIC, MULTIMARGINAL)

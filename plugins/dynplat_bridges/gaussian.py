@@ -187,7 +187,7 @@ class GaussianBridge:
 
     def _weights(self, way: Route) -> tuple[Pinned, Array, Array, Array]:
         """The pinned law, and x(t) = a z_k + b z_(k+1) + ...: weights a and b, and M with E(z_(k+1) | z_k) = M z_k."""
-        held = pin(self.law, way.starts, way.times, way.ends)
+        held = pin(self.law, way.starts, way.times, way.ends, way.before)
         factors = self._stacked([population.factor for population in self.populations])
         a = held.A @ factors[way.before, :, :]
         b = held.B @ factors[way.after, :, :]
@@ -205,7 +205,9 @@ class GaussianBridge:
             for others, j in last:
                 total = total + weights @ self._scores_covariance(i, j) @ xp.matrix_transpose(others)
         if way.before[s] == way.before[t]:
-            onward = pin(self.law, way.times[s : s + 1], way.times[t : t + 1], way.ends[t : t + 1])
+            onward = pin(
+                self.law, way.times[s : s + 1], way.times[t : t + 1], way.ends[t : t + 1], way.before[t : t + 1]
+            )
             total = total + held.P[..., s, :, :] @ xp.matrix_transpose(onward.A[..., 0, :, :])
         return total
 

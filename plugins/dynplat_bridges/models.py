@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dynplat.arrays import Observations
+from dynplat.errors import ArgumentError
 from dynplat.model import AbstractModel, Context, Sites, summarise
 from dynplat_bridges import entries
 from dynplat_bridges.fitting import FittedReference, fit_reference, gaussian_coupler
 from dynplat_bridges.gaussian import fit_gaussian
-from dynplat_bridges.pinned import LinearLaw
+from dynplat_bridges.particles import ParticleCoupler
+from dynplat_bridges.pinned import LinearLaw, PiecewiseLaw
 from dynplat_bridges.populations import Populations, check_snapshots, populations_of
-from dynplat_bridges.process import GaussianBridgeProcess
+from dynplat_bridges.process import GaussianBridgeProcess, ParticleBridgeProcess
 from dynplat_bridges.references import AbstractLinearReference, linear_reference_from
 
 if TYPE_CHECKING:
@@ -96,3 +99,96 @@ class GaussianBridgeModel(AbstractLinearBridge):
         gaps = np.diff(populations.times)
         fitted = [fit_gaussian(particles) for particles in populations.particles]
         return fit_reference(self.linear_reference(), context, gaps, gaussian_coupler(fitted, gaps))
+
+
+@dataclass(frozen=True)
+class AbstractParticleBridge(AbstractLinearBridge):
+    """What bridges through particles share.
+
+    Args:
+        tolerance: Marginal error of a coupling to be reached: the sum of absolute differences from the weights.
+        max_iterations: Most iterations for each pair of neighbours.
+    """
+
+    tolerance: float = 1e-6
+    max_iterations: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options."""
+        super().__post_init__()
+        if not 0 < self.tolerance < 1:
+            raise ArgumentError(f"`tolerance` must be between 0 and 1; got {self.tolerance}.")
+        if self.max_iterations < 1:
+            raise ArgumentError(f"`max_iterations` must be at least 1; got {self.max_iterations}.")
+
+    def _fit_gaps(self, particles: Sequence[np.ndarray], gaps: np.ndarray, context: Context) -> FittedReference:
+        couple = ParticleCoupler(particles, gaps, tolerance=self.tolerance, max_iterations=self.max_iterations)
+        return fit_reference(self.linear_reference(), context, gaps, couple)
+
+    def _process(self, law: LinearLaw | PiecewiseLaw) -> ParticleBridgeProcess:
+        return ParticleBridgeProcess(law, tolerance=self.tolerance, max_iterations=self.max_iterations)
+
+
+@dataclass(frozen=True)
+class MultimarginalBridge(AbstractParticleBridge):
+    r"""The bridge through all particles of all snapshots, with one reference for the whole.
+
+    .. math:: \min_P \mathrm{KL}(P \,\|\, R), \qquad X(t_k) \sim \frac1{N_k} \sum_i \delta_{x_{ki}} .
+
+    Draws are whole paths through a particle of every snapshot. A linear reference has no memory, and so the law is the
+    product of the bridges between neighbours; its diffusion and drift are fitted to all of them together. Beyond the
+    last snapshot the fitted reference goes on.
+    """
+
+    entry = entries.MULTIMARGINAL
+
+    def process(self, sites: Sites, context: Context) -> ParticleBridgeProcess:
+        """Build the reference, to be conditioned on snapshots."""
+        return self._process(self._law(sites))
+
+    def _fit(self, populations: Populations, context: Context) -> FittedReference:
+        return self._fit_gaps(populations.particles, np.diff(populations.times), context)
+
+
+@dataclass(frozen=True)
+class StaticBridge(AbstractParticleBridge):
+    """Each snapshot and the next coupled by themselves, with a diffusion of their own.
+
+    Entropic optimal transport, pair by pair: for Brownian motion over a gap h the regularisation of the squared
+    distance is 2 sigma^2 h. Where no `diffusion` is given, each pair has the one that fits it. The drift of the
+    reference is known: give its parameters in the text. Beyond the last snapshot the reference of the last pair
+    goes on.
+    """
+
+    entry = entries.STATIC
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options."""
+        super().__post_init__()
+        reference = self.linear_reference()
+        free = reference.free(reference.num_channels or 1)
+        if free:
+            raise ArgumentError(
+                f"`reference` of bridges/static must have a known drift; {self.reference!r} leaves {', '.join(free)} "
+                "open. Give them in the text, or take `bridges/multimarginal`, which fits them to all snapshots."
+            )
+
+    def solve(self, observations: Observations, context: Context, *, seed: int) -> Sites:
+        """Fit the diffusion of each pair of neighbours where the options leave it free.
+
+        Returns:
+            `diffusion` (1, pair, channel) and the known parameters of the drift (1, core dimensions).
+        """
+        times, particles = populations_of(observations)
+        laws = [
+            self._fit_gaps(particles[k : k + 2], np.diff(times[k : k + 2]), context).law for k in range(len(times) - 1)
+        ]
+        known = {name: np.asarray(value)[None] for name, value in laws[0].parameters.items()}
+        return {"diffusion": np.stack([law.diffusion for law in laws])[None], **known}
+
+    def process(self, sites: Sites, context: Context) -> ParticleBridgeProcess:
+        """Build the references, to be conditioned on as many snapshots as were fitted."""
+        whole = self._law(sites)
+        pairs = whole.diffusion.shape[-2]
+        pieces = tuple(LinearLaw(whole.reference, whole.parameters, whole.diffusion[..., k, :]) for k in range(pairs))
+        return self._process(PiecewiseLaw(pieces))

@@ -36,9 +36,42 @@ class LinearLaw:
     parameters: Mapping[str, Array]
     diffusion: Array
 
-    def transition(self, gaps: np.ndarray) -> LinearTransition:
+    def transition(self, gaps: np.ndarray, pieces: np.ndarray | None = None) -> LinearTransition:
         """The transitions over gaps (gap,): arrays (..., gap, channel, channel)."""
         return self.reference.transition(gaps, self.parameters, self.diffusion)
+
+    def piece(self, k: int) -> LinearLaw:
+        """The reference after snapshot k: the same everywhere."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class PiecewiseLaw:
+    """Linear references that follow one another, each from a snapshot to the next; the last one goes on.
+
+    Args:
+        pieces: One reference for each pair of neighbours.
+    """
+
+    pieces: tuple[LinearLaw, ...]
+
+    @property
+    def diffusion(self) -> Array:
+        """Diffusion of the first piece, (..., channel), which says in which framework a calculation runs."""
+        return self.pieces[0].diffusion
+
+    def piece(self, k: int) -> LinearLaw:
+        """The reference after snapshot k."""
+        return self.pieces[min(k, len(self.pieces) - 1)]
+
+    def transition(self, gaps: np.ndarray, pieces: np.ndarray) -> LinearTransition:
+        """The transitions over gaps (gap,), each after the snapshot of the given number."""
+        xp = array_namespace(self.diffusion)
+        if not len(gaps):
+            return self.piece(0).transition(gaps)
+        found = [self.piece(int(k)).transition(gaps[q : q + 1]) for q, k in enumerate(pieces)]
+        F, c, Q = zip(*found, strict=True)
+        return LinearTransition(xp.concat(F, axis=-3), xp.concat(c, axis=-2), xp.concat(Q, axis=-3))
 
 
 class Pinned(NamedTuple):
@@ -57,7 +90,9 @@ class Pinned(NamedTuple):
     P: Array
 
 
-def pin(law: LinearLaw, starts: np.ndarray, times: np.ndarray, ends: np.ndarray) -> Pinned:
+def pin(
+    law: LinearLaw | PiecewiseLaw, starts: np.ndarray, times: np.ndarray, ends: np.ndarray, pieces: np.ndarray
+) -> Pinned:
     """Pin a linear reference at two times around each query.
 
     Args:
@@ -65,11 +100,12 @@ def pin(law: LinearLaw, starts: np.ndarray, times: np.ndarray, ends: np.ndarray)
         starts: Times of the known places before, (query,).
         times: Times of the queries, (query,), not before `starts`.
         ends: Times of the known places after, (query,), after `starts` and not before `times`; infinity: there is none.
+        pieces: Number of the last snapshot not after each query, (query,).
     """
     xp = array_namespace(law.diffusion)
     is_open = ~np.isfinite(ends)
-    F1, c1, Q1 = law.transition(times - starts)
-    F2, c2, Q2 = law.transition(np.where(is_open, 1.0, ends - times))
+    F1, c1, Q1 = law.transition(times - starts, pieces)
+    F2, c2, Q2 = law.transition(np.where(is_open, 1.0, ends - times), pieces)
     moved = F2 @ Q1
     total = symmetrise(moved @ xp.matrix_transpose(F2) + Q2)
     K = xp.matrix_transpose(solve(total, moved))
@@ -141,7 +177,7 @@ def route(times: Array, known: np.ndarray) -> Route:
     return Route(asked, known, before, np.append(known[1:], np.inf)[before])
 
 
-def draw_paths(law: LinearLaw, places: Array, way: Route, random: Random) -> Array:
+def draw_paths(law: LinearLaw | PiecewiseLaw, places: Array, way: Route, random: Random) -> Array:
     """Draw whole paths of the reference that pass given places at the snapshots.
 
     Args:
@@ -155,7 +191,7 @@ def draw_paths(law: LinearLaw, places: Array, way: Route, random: Random) -> Arr
     """
     xp = array_namespace(places)
     starts = np.where(way.follows, np.concatenate([[0.0], way.times[:-1]]), way.starts)
-    A, B, g, P = pin(law, starts, way.times, way.ends)
+    A, B, g, P = pin(law, starts, way.times, way.ends, way.before)
     noise = draw_noise(P, (*places.shape[:-2], len(way.times), places.shape[-1]), random) + g
     drawn: list[Array] = []
     for q, (follows, before, after) in enumerate(zip(way.follows, way.before, way.after, strict=True)):

@@ -8,7 +8,7 @@ import pytest
 import dynplat as dp
 from dynplat.arrays import Observations, random_source
 from dynplat.data import Snapshots
-from dynplat.errors import ArgumentError, DataError
+from dynplat.errors import ArgumentError, DataError, InferenceError
 from dynplat_bridges.entries import ENTRIES
 from dynplat_bridges.populations import populations_of
 from dynplat_bridges.tests.conftest import observations_of, reverting_populations, solved
@@ -46,6 +46,61 @@ def test_leading_axes_of_sites():
         np.testing.assert_allclose(
             law.variance()[i], model.process(alone, context).condition(seen).at(at).variance()[0], rtol=1e-12
         )
+
+
+def test_particles_are_met_at_the_snapshots():
+    for name in ("bridges/static", "bridges/multimarginal"):
+        _, _, law = solved(dp.load_model(name), DATA)
+        predictive = law.at(np.append(DATA.times, 3.5)[None])
+        drawn, mean = predictive.draws(50, random=random_source(0, np.empty(0))), predictive.mean()
+        assert drawn.shape == (50, 1, 1, 6, 2)
+        assert mean.shape == (1, 1, 6, 2)
+        for k, particles in enumerate(DATA.populations):
+            np.testing.assert_allclose(mean[0, 0, k], particles.mean(axis=0), atol=1e-5)
+            np.testing.assert_array_equal(np.abs(drawn[:, 0, 0, k, None] - particles).sum(axis=-1).min(axis=1), 0.0)
+        np.testing.assert_allclose(predictive.covariance()[0, 0, 0], np.cov(DATA.populations[0].T, ddof=0), atol=1e-5)
+
+
+def test_one_diffusion_for_all_pairs_or_one_for_each():
+    (_, whole, _), (_, each, law) = (solved(dp.load_model(f"bridges/{n}"), DATA) for n in ("multimarginal", "static"))
+    assert whole["diffusion"].shape == (1, 1, 2)
+    assert each["diffusion"].shape == (1, 1, 4, 2)
+    # What fits all pairs lies between what fits each.
+    assert (whole["diffusion"][0] > each["diffusion"][0, 0].min(axis=0)).all()
+    assert (whole["diffusion"][0] < each["diffusion"][0, 0].max(axis=0)).all()
+    # Each is that of the coupled increments of its pair.
+    bridge = law.bridge
+    for k, coupling in enumerate(bridge.couplings):
+        squares = (bridge.particles[k][:, None] - bridge.particles[k + 1]) ** 2
+        wanted = (np.exp(coupling.log_plan[0, 0])[..., None] * squares).sum(axis=(0, 1)) / np.diff(DATA.times)[k]
+        np.testing.assert_allclose(each["diffusion"][0, 0, k] ** 2, wanted, rtol=1e-3)
+
+
+def test_multimarginal_fits_the_drift():
+    _, sites, _ = solved(dp.load_model("bridges/multimarginal", reference="ornstein-uhlenbeck"), DATA)
+    np.testing.assert_allclose(sites["centre"][0, 0], [3.0, -1.0], atol=0.6)
+    np.testing.assert_allclose(sites["rate"][0, 0], [0.8, 0.8], rtol=0.5)
+    np.testing.assert_allclose(sites["diffusion"][0, 0], [0.5, 1.0], rtol=0.3)
+
+
+def test_static_refuses_an_open_drift_and_other_numbers_of_snapshots():
+    with pytest.raises(ArgumentError, match="must have a known drift; 'ornstein-uhlenbeck' leaves rate, centre open"):
+        dp.load_model("bridges/static", reference="ornstein-uhlenbeck")
+    model = dp.load_model("bridges/static", reference="ornstein-uhlenbeck:rate=0.8:centre=3,-1")
+    context, sites, _ = solved(model, DATA)
+    np.testing.assert_array_equal(sites["centre"], [[[3.0, -1.0]]])
+    with pytest.raises(ArgumentError, match=r"was fitted to 5 snapshots.*asked about 3"):
+        model.process(sites, context).condition(observations_of(DATA.select_times([0, 1, 2])))
+
+
+def test_noise_too_small_for_the_iterations_is_refused():
+    model = dp.load_model("bridges/multimarginal", diffusion=0.1, max_iterations=2)
+    with pytest.raises(InferenceError, match=r"between the snapshots at 0 and 0\.5: .* the marginal error is"):
+        solved(model, DATA)[2].at(np.array([[0.2]]))
+    with pytest.raises(ArgumentError, match="`tolerance` must be between 0 and 1"):
+        dp.load_model("bridges/static", tolerance=0.0)
+    with pytest.raises(ArgumentError, match="`max_iterations` must be at least 1"):
+        dp.load_model("bridges/static", max_iterations=0)
 
 
 def test_fewer_than_two_snapshots_are_refused():
