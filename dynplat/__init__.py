@@ -26,6 +26,8 @@ _PUBLIC = {
     "Prediction": "dynplat.posterior",
     "Reference": "dynplat.records",
     "ScoreEntry": "dynplat.records",
+    "SnapshotForecast": "dynplat.comparison",
+    "SnapshotInterpolation": "dynplat.comparison",
     "Snapshots": "dynplat.data",
     "Trajectories": "dynplat.data",
     "compare": "dynplat.api",

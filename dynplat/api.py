@@ -273,10 +273,10 @@ def compare(
     """Compare models on the cells that a task holds out.
 
     Args:
-        task: `Imputation` or `Forecast`.
+        task: `Imputation`, `Forecast`, `SnapshotInterpolation` or `SnapshotForecast`.
         fits: Posteriors fitted to `task.train`, or models to be fitted here, by the name under which they are
             compared; or names of models.
-        scores: Names of scores; see `list_scores`. All of the core's by default.
+        scores: Names of scores; see `list_scores`. By default all of the core's for the kind of the data.
         inference: Inference method for the models that are fitted here, by default that of `fit` for each.
         inference_options: Its options.
         seed: Seed of the fits and of the predictions' draws.
@@ -294,7 +294,7 @@ def compare(
     from dynplat.comparison.score import default_scores
     from dynplat.posterior import Posterior
 
-    chosen = default_scores() if scores is None else tuple(load_score(name) for name in scores)
+    chosen = default_scores(kind=task.kind) if scores is None else tuple(load_score(name) for name in scores)
     given: dict[str, Any] = dict(fits) if isinstance(fits, Mapping) else {name: load_model(name) for name in fits}
     ready = {name: value for name, value in given.items() if isinstance(value, Posterior)}
     if len(ready) == len(given):

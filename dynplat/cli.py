@@ -193,8 +193,8 @@ def scores(as_json: AsJson = False) -> None:
     _print_entries(
         api.list_scores(),
         as_json,
-        ("score", "what it is", "better", "proper"),
-        lambda entry: (entry.id, entry.summary, entry.orientation, "yes" if entry.proper else "no"),
+        ("score", "what it is", "of", "better", "proper"),
+        lambda entry: (entry.id, entry.summary, entry.kind, entry.orientation, "yes" if entry.proper else "no"),
     )
 
 
@@ -314,12 +314,23 @@ def compare(
             "may be repeated.",
         ),
     ] = None,
-    task: Annotated[str, typer.Option("--task", help="imputation or forecast.")] = "imputation",
+    task: Annotated[
+        str, typer.Option("--task", help="imputation, forecast, snapshot-interpolation or snapshot-forecast.")
+    ] = "imputation",
     fraction: Annotated[float, typer.Option("--fraction", help="Share of the observed cells (or rows) to hide.")] = 0.3,
     pattern: Annotated[str, typer.Option("--pattern", help="Imputation: values, blocks or rows.")] = "values",
-    horizon: Annotated[int | None, typer.Option("--horizon", help="Forecast: rows to hide at the end.")] = None,
+    horizon: Annotated[
+        int | None, typer.Option("--horizon", help="Forecasts: rows (snapshots) to hide at the end.")
+    ] = None,
+    positions: Annotated[
+        str | None,
+        typer.Option(
+            "--positions",
+            help="Snapshot interpolation: positions of the snapshots to hide, from 0; default: every second one.",
+        ),
+    ] = None,
     scores: Annotated[
-        str | None, typer.Option("--scores", help="Score ids, separated by commas; default: all.")
+        str | None, typer.Option("--scores", help="Score ids, separated by commas; default: all of the kind.")
     ] = None,
     by: Annotated[
         str | None, typer.Option("--by", help="channel or series: also print the figures of each by itself.")
@@ -331,7 +342,7 @@ def compare(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare models on the same held-out cells."""
+    """Compare models on the same held-out cells or populations."""
     from dynplat.jobs.compare import compare_job
 
     with _progress(quiet or as_json) as observers:
@@ -343,6 +354,7 @@ def compare(
             fraction=fraction,
             pattern=pattern,
             horizon=horizon,
+            positions=_positions(positions),
             scores=_names(scores),
             by=by,
             store=store,
@@ -406,6 +418,15 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
         return None if text is None else tuple(float(name) for name in _names(text) or ())
     except ValueError:
         raise ArgumentError(f"`--missing` takes numbers separated by commas, such as -999; got {text!r}.") from None
+
+
+def _positions(text: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if text is None else tuple(int(name) for name in _names(text) or ())
+    except ValueError:
+        raise ArgumentError(
+            f"`--positions` takes whole numbers separated by commas, such as 1,3; got {text!r}."
+        ) from None
 
 
 def _options(texts: list[str] | None) -> dict[str, Any]:

@@ -6,7 +6,15 @@ Each hook imports its records when it is called, so that asking for one kind doe
 from __future__ import annotations
 
 from dynplat.host import hookimpl
-from dynplat.records import DatasetEntry, InferenceEntry, ScoreEntry
+from dynplat.records import DatasetEntry, InferenceEntry, ModelEntry, ScoreEntry
+
+
+@hookimpl
+def dynplat_models() -> tuple[ModelEntry, ...]:
+    """Return the baselines that models of populations are compared with."""
+    from dynplat.comparison.baselines.entries import ENTRIES
+
+    return ENTRIES
 
 
 @hookimpl
@@ -28,6 +36,6 @@ def dynplat_inferences() -> tuple[InferenceEntry, ...]:
 @hookimpl
 def dynplat_scores() -> tuple[ScoreEntry, ...]:
     """Return the scores of the core."""
-    from dynplat.comparison.entries import ENTRIES
+    from dynplat.comparison.entries import ENTRIES, POPULATION_ENTRIES
 
-    return ENTRIES
+    return (*ENTRIES, *POPULATION_ENTRIES)

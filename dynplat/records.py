@@ -27,6 +27,7 @@ LANGUAGES = ("numpyro", "pyro")
 DEVICES = ("cpu", "cuda")
 ORIENTATIONS = ("smaller", "larger", "target", "none")
 AGGREGATES = ("mean", "root-mean")
+DATA_KINDS = ("trajectories", "snapshots")
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,7 @@ class ScoreEntry(Entry):
             components, or else draws).
         aggregate: How contributions become one figure: `mean` or `root-mean`.
         target: Value that a perfect prediction attains, for the orientation `target`.
+        kind: What it scores: cells of `trajectories`, or populations (`snapshots`).
     """
 
     orientation: str = "smaller"
@@ -209,6 +211,7 @@ class ScoreEntry(Entry):
     needs: tuple[str, ...] = ("mean",)
     aggregate: str = "mean"
     target: float | None = None
+    kind: str = "trajectories"
 
     def __post_init__(self) -> None:
         """Refuse words that the platform does not know."""
@@ -219,6 +222,8 @@ class ScoreEntry(Entry):
             )
         if self.aggregate not in AGGREGATES:
             raise ArgumentError(f"`aggregate` of {self.id!r} must be one of {AGGREGATES}; got {self.aggregate!r}.")
+        if self.kind not in DATA_KINDS:
+            raise ArgumentError(f"`kind` of {self.id!r} must be one of {DATA_KINDS}; got {self.kind!r}.")
         if (self.target is not None) != (self.orientation == "target"):
             raise ArgumentError(
                 f"`target` of {self.id!r} must be a number exactly when `orientation` is 'target'; "

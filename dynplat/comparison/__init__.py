@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dynplat.comparison.run import compare
     from dynplat.comparison.score import Score, default_scores, interval_scores
     from dynplat.comparison.scores.cells import Contributions
+    from dynplat.comparison.snapshot_tasks import SnapshotForecast, SnapshotInterpolation
     from dynplat.comparison.study import Study, StudyEvent, run_study
     from dynplat.comparison.tasks import AbstractTask, Forecast, Imputation
 
@@ -27,6 +28,8 @@ _PUBLIC = {
     "Imputation": "dynplat.comparison.tasks",
     "Result": "dynplat.comparison.result",
     "Score": "dynplat.comparison.score",
+    "SnapshotForecast": "dynplat.comparison.snapshot_tasks",
+    "SnapshotInterpolation": "dynplat.comparison.snapshot_tasks",
     "Study": "dynplat.comparison.study",
     "StudyEvent": "dynplat.comparison.study",
     "calibration": "dynplat.comparison.reliability",
@@ -46,6 +49,8 @@ __all__ = [
     "Imputation",
     "Result",
     "Score",
+    "SnapshotForecast",
+    "SnapshotInterpolation",
     "Study",
     "StudyEvent",
     "calibration",

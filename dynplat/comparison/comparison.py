@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _FORMAT = "dynplat comparison"
 _VERSION = 2
 #: Entry fields that a comparison keeps: what is needed to aggregate, rank and explain.
-_ENTRY_FIELDS = ("id", "summary", "location", "orientation", "proper", "needs", "aggregate", "target")
+_ENTRY_FIELDS = ("id", "summary", "location", "orientation", "proper", "needs", "aggregate", "target", "kind")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

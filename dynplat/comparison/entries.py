@@ -27,6 +27,25 @@ _FERRO = Reference(
     "Ferro (2014), Fair scores for ensemble forecasts, Quarterly Journal of the Royal Meteorological Society 140",
     doi="10.1002/qj.2270",
 )
+_VILLANI = Reference(
+    "Villani (2009), Optimal transport: old and new, Springer, chapter 6 (definition of the distances)",
+    doi="10.1007/978-3-540-71050-9",
+)
+_BONNEEL = Reference(
+    "Bonneel, Rabin, Peyré and Pfister (2015), Sliced and Radon Wasserstein barycenters of measures, "
+    "Journal of Mathematical Imaging and Vision 51",
+    doi="10.1007/s10851-014-0506-3",
+)
+_SZEKELY_RIZZO = Reference(
+    "Székely and Rizzo (2013), Energy statistics: a class of statistics based on distances, "
+    "Journal of Statistical Planning and Inference 143(8)",
+    doi="10.1016/j.jspi.2013.03.018",
+)
+_GRETTON = Reference(
+    "Gretton, Borgwardt, Rasch, Schölkopf and Smola (2012), A kernel two-sample test, "
+    "Journal of Machine Learning Research 13",
+    url="https://jmlr.org/papers/v13/gretton12a.html",
+)
 
 ENTRIES: tuple[ScoreEntry, ...] = (
     ScoreEntry(
@@ -88,6 +107,55 @@ ENTRIES: tuple[ScoreEntry, ...] = (
         orientation="none",
         proper=False,
         needs=("quantile",),
+    ),
+)
+
+_POPULATIONS = "dynplat.comparison.scores.populations"
+
+#: Scores of the default table of populations.
+POPULATION_ENTRIES: tuple[ScoreEntry, ...] = (
+    ScoreEntry(
+        "w2",
+        "2-Wasserstein distance: root of the optimal-transport cost with squared Euclidean distances",
+        f"{_POPULATIONS}:w2",
+        references=(_VILLANI,),
+        proper=False,
+        needs=("draws",),
+        kind="snapshots",
+    ),
+    ScoreEntry(
+        "w1",
+        "1-Wasserstein distance: optimal-transport cost with Euclidean distances",
+        f"{_POPULATIONS}:w1",
+        references=(_VILLANI,),
+        proper=False,
+        needs=("draws",),
+        kind="snapshots",
+    ),
+    ScoreEntry(
+        "sliced-w2",
+        "Sliced 2-Wasserstein distance: root mean square of W2 along lines in all directions",
+        f"{_POPULATIONS}:sliced_w2",
+        references=(_BONNEEL,),
+        proper=False,
+        needs=("draws",),
+        kind="snapshots",
+    ),
+    ScoreEntry(
+        "energy-distance",
+        "Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'|, without bias from the numbers of particles",
+        f"{_POPULATIONS}:energy_distance",
+        references=(_SZEKELY_RIZZO, _GNEITING_RAFTERY),
+        needs=("draws",),
+        kind="snapshots",
+    ),
+    ScoreEntry(
+        "mmd",
+        "Squared maximum mean discrepancy, Gaussian kernel of the truth's median distance, unbiased",
+        f"{_POPULATIONS}:mmd",
+        references=(_GRETTON, _GNEITING_RAFTERY),
+        needs=("draws",),
+        kind="snapshots",
     ),
 )
 

@@ -11,10 +11,12 @@ import numpy as np
 
 from dynplat.comparison.comparison import Comparison
 from dynplat.comparison.result import WHOLE, Result
-from dynplat.comparison.scale import channel_scales, hides_several_channels, rescaled
+from dynplat.comparison.scale import channel_scales, hides_several_channels, rescaled, rescaled_populations
 from dynplat.comparison.score import Score, default_scores
 from dynplat.comparison.scores.cells import Contributions, held_out, unit_positions
+from dynplat.comparison.scores.populations import check_populations
 from dynplat.errors import ArgumentError, DynplatError
+from dynplat.model import rows_of
 from dynplat.posterior import Prediction
 from dynplat.records import ScoreEntry
 
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-#: Draws per prediction: scores that read draws are fair at any number; quantiles of draws get steadier with more.
-NUM_DRAWS = 400
 #: Facts of a posterior's provenance that a result keeps.
 _KEPT = ("model", "options", "plugin", "method", "language", "seed", "data_fingerprint", "versions")
 
@@ -36,7 +36,7 @@ def compare(
     scores: Sequence[Score | ScoreEntry] | None = None,
     *,
     level: float = 0.9,
-    num_draws: int = NUM_DRAWS,
+    num_draws: int | None = None,
     seed: int = 0,
     standardise: bool | None = None,
 ) -> Comparison:
@@ -46,13 +46,14 @@ def compare(
         task: The task; the models must have been fitted to its `train`.
         fits: By name under which a model is compared: its posterior; or a prediction about the rows of the data, made
             elsewhere; or the exception that its fit ended with, which becomes the reason in its row.
-        scores: Scores, as `Score` or as records; by default all of `dynplat.comparison.entries.ENTRIES`.
+        scores: Scores, as `Score` or as records; by default those of `default_scores` for the kind of the data.
         level: Level of the central intervals of the default scores.
-        num_draws: Joint draws per prediction.
+        num_draws: Joint draws per prediction, or particles of a predicted population; by default as many as the task
+            says (`AbstractTask.num_draws`).
         seed: Seed of the predictions' draws; the same for every model.
         standardise: Whether each channel is scored in units of its own standard deviation
             (`dynplat.comparison.scale`); by default where cells of several channels are held out, whose unit would
-            otherwise decide whose errors count.
+            otherwise decide whose errors count. Populations are scored in their own units unless it is asked for.
 
     Returns:
         The comparison. A model that cannot serve the task, or fails at it, is a row with its reason.
@@ -62,7 +63,8 @@ def compare(
     """
     if not fits:
         raise ArgumentError("`fits` must name at least one model; got none.")
-    chosen = chosen_scores(scores, level)
+    chosen = chosen_scores(scores, level, task.kind)
+    num_draws = task.num_draws if num_draws is None else num_draws
     results = [
         evaluate(task, name, given, chosen, num_draws=num_draws, seed=seed, standardise=standardise)
         for name, given in fits.items()
@@ -70,10 +72,12 @@ def compare(
     return Comparison(tuple(results), tuple(score.entry for score in chosen))
 
 
-def chosen_scores(scores: Sequence[Score | ScoreEntry] | None, level: float = 0.9) -> tuple[Score, ...]:
+def chosen_scores(
+    scores: Sequence[Score | ScoreEntry] | None, level: float = 0.9, kind: str = "trajectories"
+) -> tuple[Score, ...]:
     """Turn what a caller gave into scores; the default ones where nothing was given."""
     if scores is None:
-        return default_scores(level)
+        return default_scores(level, kind)
     if level != 0.9:
         raise ArgumentError(
             f"`level` ({level}) sets the level of the default scores and has no effect on the `scores` given. "
@@ -105,7 +109,8 @@ def evaluate(
     contributions: dict[str, Contributions] = {}
     failures: dict[str, str] = {}
     provenance: dict[str, Any] = {}
-    standardised = hides_several_channels(task.hidden) if standardise is None else standardise
+    populations = task.kind == "snapshots"
+    standardised = hides_several_channels(task.hidden) and not populations if standardise is None else standardise
     scales = channel_scales(task) if standardised else None
     try:
         if isinstance(given, Exception):
@@ -116,13 +121,21 @@ def evaluate(
         else:
             task.check(given.model)
             prediction = task.predict(given, num_draws=num_draws, seed=seed)
-        truth, hidden = held_out(prediction, task.truth, task.hidden)
+        hidden, truth = task.hidden, task.truth
+        if populations:
+            check_populations(prediction, truth)
+        else:
+            truth, hidden = held_out(prediction, truth, hidden)
         if scales is not None:
-            prediction, truth = rescaled(prediction, scales), truth / scales
+            prediction = rescaled(prediction, scales)
+            truth = rescaled_populations(truth, scales) if populations else truth / scales
     except Exception as error:
         failures[WHOLE] = explain(error, f"{name} on {task.name}")
     else:
         for score in scores:
+            if score.entry.kind != task.kind:
+                failures[score.entry.id] = f"scores {score.entry.kind}, and the task holds out {task.kind}"
+                continue
             try:
                 # An overflow gives infinity, which is the score of a prediction that far off.
                 with np.errstate(over="ignore", under="ignore"):
@@ -136,7 +149,7 @@ def evaluate(
         seed=task.seed,
         question=task.describe(),
         hidden=task.hidden,
-        series=tuple(str(label) for label in task.data.series),
+        series=tuple(str(label) for label in rows_of(task.data).series),
         channels=tuple(str(label) for label in task.data.channels),
         contributions=contributions,
         failures=failures,
@@ -161,7 +174,7 @@ def _defined(given: Contributions, task: AbstractTask) -> Contributions:
     hidden = task.hidden
     series, row = unit_positions(hidden, given.per)
     place = int(np.flatnonzero(absent)[0])
-    where = f"series {task.data.series[series[place]]!r}"
+    where = f"series {rows_of(task.data).series[series[place]]!r}"
     if given.per != "series":
         where += f", row {row[place]}"
     if given.per == "cell":

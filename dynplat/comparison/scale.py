@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from dynplat.data import Snapshots
+from dynplat.model import rows_of
 from dynplat.posterior import Prediction
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ def channel_scales(task: AbstractTask) -> np.ndarray:
     All of them, hidden or not, so that every seed and every hold-out of one data set has the same unit; it is known to
     the comparison and never to a model. A constant channel has no spread: its largest absolute value stands in, or 1.
     """
-    values, mask = task.data.values, task.data.mask
+    data = rows_of(task.data)
+    values, mask = data.values, data.mask
     scales = np.ones(values.shape[2])
     for channel in range(values.shape[2]):
         seen = values[:, :, channel][mask[:, :, channel]]
@@ -46,6 +49,12 @@ def channel_scales(task: AbstractTask) -> np.ndarray:
 def hides_several_channels(hidden: np.ndarray) -> bool:
     """Whether cells of more than one channel are held out, (series, time, channel)."""
     return int(hidden.any(axis=(0, 1)).sum()) > 1
+
+
+def rescaled_populations(truth: Snapshots, scales: np.ndarray) -> Snapshots:
+    """The same populations with each channel divided by its scale, (channel,), at the same numbers of time."""
+    populations = [population / scales for population in truth.populations]
+    return Snapshots.from_arrays(truth.times, populations, channels=truth.channels)
 
 
 def rescaled(prediction: Prediction, scales: np.ndarray) -> Prediction:

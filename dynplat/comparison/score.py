@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynplat.comparison.entries import ENTRIES
+from dynplat.comparison.entries import ENTRIES, POPULATION_ENTRIES
 from dynplat.comparison.scores.cells import Contributions, unit_positions
 from dynplat.comparison.scores.interval import check_level, coverage, interval_score, width
 from dynplat.errors import PluginError
@@ -53,13 +53,16 @@ class Score(NamedTuple):
         return given._replace(values=values)
 
 
-def default_scores(level: float = 0.9) -> tuple[Score, ...]:
+def default_scores(level: float = 0.9, kind: str = "trajectories") -> tuple[Score, ...]:
     """Scores of the default table, with interval scores at a level other than 0.9 if asked for.
 
     Args:
         level: Level of the central intervals.
+        kind: What is scored: `trajectories` or `snapshots`; populations have no intervals.
     """
     check_level(level)
+    if kind == "snapshots":
+        return tuple(Score.from_entry(entry) for entry in POPULATION_ENTRIES)
     if level == 0.9:
         return tuple(Score.from_entry(entry) for entry in ENTRIES)
     others = tuple(Score.from_entry(entry) for entry in ENTRIES if not entry.id.endswith("-90"))

@@ -16,7 +16,7 @@ import numpy as np
 from dynplat import __version__
 from dynplat.comparison.comparison import Comparison, plain
 from dynplat.comparison.result import WHOLE, Result
-from dynplat.comparison.run import NUM_DRAWS, evaluate
+from dynplat.comparison.run import evaluate
 from dynplat.comparison.score import Score, default_scores
 from dynplat.comparison.storage import canonical, read_json, write_json
 from dynplat.errors import ArgumentError, StorageError
@@ -45,8 +45,8 @@ class Study:
             made, and becomes the reason in its row.
         inference: Id of the inference method; None for the default of each model.
         options: Its options: numbers, strings, lists, mappings.
-        scores: Scores; by default those of `default_scores`.
-        num_draws: Joint draws per prediction.
+        scores: Scores; by default those of `default_scores` for the kinds of data that the tasks are about.
+        num_draws: Joint draws per prediction; by default as many as each task says.
         seed: Seed of fits and of predictions' draws; by default that of each task.
         store: Folder in which each finished result is kept; None keeps nothing.
         standardise: As in `dynplat.comparison.compare`.
@@ -56,14 +56,18 @@ class Study:
     models: Mapping[str, AbstractModel | Exception]
     inference: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    scores: Sequence[Score] = field(default_factory=default_scores)
-    num_draws: int = NUM_DRAWS
+    scores: Sequence[Score] | None = None
+    num_draws: int | None = None
     seed: int | None = None
     store: Path | None = None
     standardise: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a study of nothing."""
+        """Refuse a study of nothing; choose the scores where none are given."""
+        if self.scores is None:
+            kinds = dict.fromkeys(task.kind for task in self.tasks)
+            chosen = [score for kind in kinds for score in default_scores(kind=kind)]
+            object.__setattr__(self, "scores", tuple(chosen))
         for name in ("tasks", "models", "scores"):
             if not getattr(self, name):
                 raise ArgumentError(f"`{name}` must not be empty.")
@@ -73,6 +77,15 @@ class Study:
     def seed_of(self, task: AbstractTask) -> int:
         """Seed of the fits and predictions of a task."""
         return task.seed if self.seed is None else self.seed
+
+    @property
+    def chosen(self) -> Sequence[Score]:
+        """The scores, given or by default."""
+        return self.scores or ()
+
+    def draws_of(self, task: AbstractTask) -> int:
+        """Joint draws per prediction of a task."""
+        return task.num_draws if self.num_draws is None else self.num_draws
 
     def inference_of(self, model: AbstractModel) -> str:
         """Id of the inference that fits a model."""
@@ -99,7 +112,7 @@ class Study:
             "options": dict(model.options),
             "inference": self.inference_of(model),
             "inference_options": dict(self.options),
-            "num_draws": self.num_draws,
+            "num_draws": self.draws_of(task),
             "standardise": self.standardise,
         }
         try:
@@ -168,7 +181,7 @@ def run_study(
     for index, (task, name, model) in enumerate(pairs):
         event = StudyEvent("started", name, task, index, len(pairs))
         results.append(_one(study, fit, task, name, model, event, listeners))
-    return Comparison(tuple(results), tuple(score.entry for score in study.scores))
+    return Comparison(tuple(results), tuple(score.entry for score in study.chosen))
 
 
 def _one(
@@ -197,7 +210,7 @@ def _one(
         _tell(listeners, event._replace(kind="failed", seconds=seconds, message=result.failures[WHOLE]))
         return result
     if path is not None and not isinstance(model, Exception):
-        _write(study, path, fingerprint, study.inference_of(model), result, seconds)
+        _write(study, task, path, fingerprint, study.inference_of(model), result, seconds)
     _tell(listeners, event._replace(kind="finished", seconds=seconds))
     return result
 
@@ -216,8 +229,8 @@ def _computed(study: Study, fit: Fit, task: AbstractTask, name: str, model: Abst
         task,
         name,
         given,
-        study.scores,
-        num_draws=study.num_draws,
+        study.chosen,
+        num_draws=study.draws_of(task),
         seed=study.seed_of(task),
         standardise=study.standardise,
     )
@@ -239,11 +252,13 @@ def _stored(
         _tell(listeners, event._replace(kind="damaged", message=message))
         return None
     known = set(result.contributions) | set(result.failures)
-    return result if all(score.entry.id in known for score in study.scores) else None
+    return result if all(score.entry.id in known for score in study.chosen) else None
 
 
-def _write(study: Study, path: Path, fingerprint: str, inference: str, result: Result, seconds: float) -> None:
-    comparison = Comparison((result,), tuple(score.entry for score in study.scores))
+def _write(
+    study: Study, task: AbstractTask, path: Path, fingerprint: str, inference: str, result: Result, seconds: float
+) -> None:
+    comparison = Comparison((result,), tuple(score.entry for score in study.chosen))
     content = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -251,7 +266,7 @@ def _write(study: Study, path: Path, fingerprint: str, inference: str, result: R
         "dynplat": __version__,
         "inference": inference,
         "inference_options": dict(study.options),
-        "num_draws": study.num_draws,
+        "num_draws": study.draws_of(task),
         "seconds": seconds,
         "records": [plain(record) for record in comparison.records],
         "result": result.to_dict(),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from dynplat.comparison.future import late_cells, predict_rows, without_rows
 from dynplat.data.holdouts import Holdout, hide_blocks, hide_rows, hide_values
+from dynplat.data.snapshots import Snapshots
 from dynplat.data.trajectories import Trajectories
 from dynplat.errors import ArgumentError
 from dynplat.model import AbstractModel, check_request
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from dynplat.posterior import Posterior
 
 PATTERNS = ("values", "blocks", "rows")
+#: Draws per prediction: scores that read draws are fair at any number; quantiles of draws get steadier with more.
+NUM_DRAWS = 400
 #: Blocks without a given length take one of so many parts of a series of median length.
 _PARTS = 20
 
@@ -28,7 +31,8 @@ class AbstractTask(ABC):
     """Data with some cells held out, and the question that is asked about them.
 
     Attributes:
-        name: `imputation` or `forecast`.
+        name: `imputation`, `forecast`, `snapshot-interpolation` or `snapshot-forecast`.
+        kind: Kind of the data: `trajectories` or `snapshots`.
         needs: Capabilities that a model must claim.
         data: The data before anything was hidden.
         seed: Seed of the hold-out.
@@ -36,15 +40,31 @@ class AbstractTask(ABC):
     """
 
     name: ClassVar[str]
+    kind: ClassVar[str] = "trajectories"
     needs: ClassVar[tuple[str, ...]]
-    data: Trajectories
+    data: Any
     seed: int
     dataset: str
 
     @property
     @abstractmethod
-    def holdout(self) -> Holdout:
-        """What is trained on, what is true, and which cells are hidden."""
+    def train(self) -> Any:
+        """The data that a model may see."""
+
+    @property
+    @abstractmethod
+    def truth(self) -> Any:
+        """What is held out, and nothing else."""
+
+    @property
+    @abstractmethod
+    def hidden(self) -> np.ndarray:
+        """True = held out, (series, time, channel)."""
+
+    @property
+    def num_draws(self) -> int:
+        """Joint draws per prediction where nobody says another number."""
+        return NUM_DRAWS
 
     @abstractmethod
     def describe(self) -> str:
@@ -60,12 +80,42 @@ class AbstractTask(ABC):
             seed: Seed of the draws.
 
         Returns:
-            A prediction about the rows of the data, (series, time, channel); what was not asked may be NaN.
+            A prediction about the rows of the data, (series, time, channel), where what was not asked may be NaN; of
+            snapshots, about the times of those held out.
 
         Raises:
             CapabilityError: The model does not offer the answer.
             ArgumentError: The posterior was fitted to data in which the held-out cells were visible.
         """
+
+    def check(self, model: AbstractModel) -> None:
+        """Refuse a model that does not claim what the task needs.
+
+        Raises:
+            CapabilityError: A capability is missing, or the model does not take such data.
+        """
+        check_request(model, self.train, self.needs, purpose=f"task {self.name!r}")
+
+    def _check_posterior(self, posterior: Posterior) -> None:
+        # A fit that has seen what it is asked about would win every comparison.
+        if posterior.data is not self.train and posterior.data.fingerprint() == self.data.fingerprint():
+            raise ArgumentError(
+                f"{posterior.model.entry.id} was fitted to the data with nothing held out; fit it to `task.train`."
+            )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.describe()}>"
+
+
+class AbstractCellTask(AbstractTask):
+    """Trajectories with some cells held out."""
+
+    data: Trajectories
+
+    @property
+    @abstractmethod
+    def holdout(self) -> Holdout:
+        """What is trained on, what is true, and which cells are hidden."""
 
     @property
     def train(self) -> Trajectories:
@@ -82,34 +132,19 @@ class AbstractTask(ABC):
         """True = held out, (series, time, channel)."""
         return self.holdout.hidden
 
-    def check(self, model: AbstractModel) -> None:
-        """Refuse a model that does not claim what the task needs.
-
-        Raises:
-            CapabilityError: A capability is missing, or the model does not take such data.
-        """
-        check_request(model, self.train, self.needs, purpose=f"task {self.name!r}")
-
     def _asked(self) -> np.ndarray:
         return np.where(self.hidden, self.truth.values, np.nan)
 
-    def _check_posterior(self, posterior: Posterior) -> None:
-        # A fit that has seen what it is asked about would win every comparison.
-        if posterior.data is not self.train and posterior.data.fingerprint() == self.data.fingerprint():
-            raise ArgumentError(
-                f"{posterior.model.entry.id} was fitted to the data with nothing held out; fit it to `task.train`."
-            )
-
     def _check_data(self) -> None:
         if not isinstance(self.data, Trajectories):
-            raise ArgumentError(f"`data` of task {self.name!r} must be Trajectories; got {type(self.data).__name__}.")
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.describe()}>"
+            advice = " Ask `SnapshotInterpolation` or `SnapshotForecast`." if isinstance(self.data, Snapshots) else ""
+            raise ArgumentError(
+                f"`data` of task {self.name!r} must be Trajectories; got {type(self.data).__name__}.{advice}"
+            )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Imputation(AbstractTask):
+class Imputation(AbstractCellTask):
     """Observed cells are hidden inside the data; a model says what stood there, given everything else.
 
     Args:
@@ -171,7 +206,7 @@ class Imputation(AbstractTask):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Forecast(AbstractTask):
+class Forecast(AbstractCellTask):
     """The end of every series is cut off; a model says what came next.
 
     A series that is too short for anything to stay is left whole and not asked about. Known inputs of the rows that

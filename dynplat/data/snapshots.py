@@ -317,6 +317,31 @@ class Snapshots:
         particles = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in chosen] or [np.zeros(0, np.int64)])
         return Snapshots(layout.freeze(self.dataset.isel(snapshot=chosen, particle=particles)))
 
+    def join(self, other: Snapshots) -> Snapshots:
+        """Return the populations of both, in the order of time; units and the clock are those of this object.
+
+        Raises:
+            DataError: A time stands in both.
+            ArgumentError: The channels differ, or only one of the two has dates.
+        """
+        if other.channels != self.channels or other.is_datetime != self.is_datetime:
+            raise ArgumentError(
+                f"`other` must have the channels {self.channels} and {'dates' if self.is_datetime else 'plain times'}; "
+                f"got {other.channels} and {'dates' if other.is_datetime else 'plain times'}."
+            )
+        joined = np.concatenate([self.labels, other.labels])
+        return self._from_particles(
+            read_moments(joined),
+            np.repeat(np.arange(len(joined)), np.concatenate([self.counts, other.counts])),
+            np.concatenate([self.dataset["values"].values, other.dataset["values"].values]),
+            channels=self.channels,
+            units=self.units,
+            time_unit=self.time_unit,
+            time_origin=self.time_origin,
+            time_zone=self.time_zone,
+            time_name=self.time_name,
+        )
+
     def _check_positions(self, indices: int | Iterable[int]) -> set[int]:
         given = [indices] if isinstance(indices, int | np.integer) else list(indices)
         for index in given:

@@ -19,9 +19,10 @@ from dynplat.jobs.question import Choice, Method, Source
 if TYPE_CHECKING:
     from dynplat.comparison import Comparison
     from dynplat.comparison.tasks import AbstractTask
-    from dynplat.data import Trajectories
     from dynplat.model import AbstractModel
     from dynplat.observer import Observer
+
+TASKS = ("imputation", "forecast", "snapshot-interpolation", "snapshot-forecast")
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def compare_job(
     fraction: float,
     pattern: str,
     horizon: int | None,
+    positions: tuple[int, ...] | None = None,
     scores: tuple[str, ...] | None = None,
     by: str | None = None,
     store: Path | None = None,
@@ -155,9 +157,8 @@ def compare_job(
             "`--by` out."
         )
     models = {label: api.load_model(choice.model, **choice.options) for label, choice in choices.items()}
-    data = source.load().trajectories
     comparison = api.compare(
-        _task(data, source.title, task, fraction, pattern, horizon, method.seed),
+        _task(source, task, fraction, pattern, horizon, positions, method.seed),
         models,
         scores=scores,
         inference=method.inference,
@@ -175,13 +176,27 @@ def compare_job(
 
 
 def _task(
-    data: Trajectories, name: str, task: str, fraction: float, pattern: str, horizon: int | None, seed: int
+    source: Source,
+    task: str,
+    fraction: float,
+    pattern: str,
+    horizon: int | None,
+    positions: tuple[int, ...] | None,
+    seed: int,
 ) -> AbstractTask:
-    from dynplat.comparison import Forecast, Imputation
+    from dynplat.comparison import Forecast, Imputation, SnapshotForecast, SnapshotInterpolation
 
+    name = source.title
+    if positions is not None and task != "snapshot-interpolation":
+        raise ArgumentError(f"`--positions` belongs to the task 'snapshot-interpolation'; the task is {task!r}.")
+    if task not in TASKS:
+        raise ArgumentError(f"`--task` must be one of {', '.join(TASKS)}; got {task!r}.")
+    if task == "snapshot-interpolation":
+        return SnapshotInterpolation(source.load_snapshots(), positions=positions, seed=seed, dataset=name)
+    if task == "snapshot-forecast":
+        return SnapshotForecast(source.load_snapshots(), horizon=horizon or 1, seed=seed, dataset=name)
+    data = source.load().trajectories
     if task == "imputation":
         return Imputation(data, fraction=fraction, pattern=pattern, seed=seed, dataset=name)
-    if task == "forecast":
-        share = None if horizon is not None else fraction
-        return Forecast(data, horizon=horizon, fraction=share, seed=seed, dataset=name)
-    raise ArgumentError(f"`--task` must be 'imputation' or 'forecast'; got {task!r}.")
+    share = None if horizon is not None else fraction
+    return Forecast(data, horizon=horizon, fraction=share, seed=seed, dataset=name)

@@ -14,7 +14,7 @@ from dynplat import api
 from dynplat.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
-    from dynplat.data import Table
+    from dynplat.data import Snapshots, Table
     from dynplat.model import AbstractModel
     from dynplat.observer import Observer
     from dynplat.posterior import Posterior
@@ -60,29 +60,61 @@ class Source:
         """
         from dynplat.data import Trajectories, read_table
 
-        given = {f.name: value for f in fields(self)[1:] if (value := getattr(self, f.name)) is not None}
+        given = self._given()
         if os.path.exists(self.name):
             try:
                 return read_table(self.name, **given)
             except DataError as error:
                 raise _naming_options(error) from error
-        known = {entry.id for entry in api.list_datasets()}
-        if self.name not in known:
+        data = self._from_catalogue([name for name in given if name != "columns"])
+        if not isinstance(data, Trajectories):
+            raise ArgumentError(f"{self.name!r} holds {type(data).__name__}; this command takes trajectories.")
+        return read_table(data, columns=self.columns)
+
+    def load_snapshots(self) -> Snapshots:
+        """Read the file, one row per particle, or the data set as snapshots.
+
+        Raises:
+            DataError: Neither a file nor a known name, or a file that cannot be understood.
+            ArgumentError: An option is of no use here, or the data set holds no snapshots.
+        """
+        from dynplat.data import Snapshots, read
+
+        given = self._given()
+        if os.path.exists(self.name):
+            strange = [f"`{_option(name)}`" for name in ("id", "missing") if name in given]
+            if strange:
+                raise ArgumentError(
+                    f"{' and '.join(strange)} would speak of series; a table of snapshots has one row per particle, "
+                    "which has all its values. Leave it out."
+                )
+            try:
+                data = read(self.name, kind="snapshots", **given)
+            except DataError as error:
+                raise _naming_options(error) from error
+        else:
+            data = self._from_catalogue(list(given))
+        if not isinstance(data, Snapshots):
+            raise ArgumentError(f"{self.name!r} holds {type(data).__name__}; this task takes snapshots.")
+        return data
+
+    def _given(self) -> dict[str, Any]:
+        return {f.name: value for f in fields(self)[1:] if (value := getattr(self, f.name)) is not None}
+
+    def _from_catalogue(self, strange: list[str]) -> Any:
+        """Load a data set of the catalogue; `strange` are the options that are of no use to it."""
+        if self.name not in {entry.id for entry in api.list_datasets()}:
             if Path(self.name).suffix:
                 raise DataError(
                     "no such file.", source=self.name, hint="Check the path, or see the names in `dynplat datasets`."
                 )
             api.load_dataset(self.name)  # an unknown name: the host names near ones, and plugins that failed
-        strange = [f"`{_option(name)}`" for name in given if name != "columns"]
         if strange:
+            named = ", ".join(f"`{_option(name)}`" for name in strange)
             raise ArgumentError(
-                f"{self.name!r} is a data set of the catalogue, and {', '.join(strange)} would say how to read a file. "
-                "Leave it out."
+                f"{self.name!r} is a data set of the catalogue, and {named} would say how to read a file. Leave it out."
             )
-        data = api.load_dataset(self.name)
-        if not isinstance(data, Trajectories):
-            raise ArgumentError(f"{self.name!r} holds {type(data).__name__}; this command takes trajectories.")
-        return read_table(data, columns=self.columns)
+        return api.load_dataset(self.name)
 
 
 def _option(name: str) -> str:

@@ -48,6 +48,8 @@ class ArrayTask:
     """A task out of arrays, whose posteriors are recipes for predictions."""
 
     name = "imputation"
+    kind = "trajectories"
+    num_draws = 400
     needs = ("condition",)
 
     def __init__(self, truth, hidden, *, dataset="waves", seed=0):

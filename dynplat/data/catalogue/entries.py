@@ -5,6 +5,11 @@ from __future__ import annotations
 from dynplat.records import DatasetEntry, Reference
 
 _HERE = "dynplat.data.catalogue"
+_SNAPMMD = Reference(
+    "Berlinghieri, Shen, Jiang, Broderick (2025). Oh SnapMMD! Forecasting stochastic dynamics beyond the Schrödinger "
+    "bridge's end",
+    url="https://arxiv.org/abs/2505.16082",
+)
 
 ENTRIES: tuple[DatasetEntry, ...] = (
     DatasetEntry(
@@ -266,5 +271,29 @@ ENTRIES: tuple[DatasetEntry, ...] = (
                 doi="10.1109/PHM.2008.4711414",
             ),
         ),
+    ),
+    DatasetEntry(
+        "lotka-volterra-snapshots",
+        "Simulated prey and predators: 20 snapshots of 200 particles, 2 channels",
+        f"{_HERE}.snapshots:load_lotka_volterra_snapshots",
+        kind="snapshots",
+        licence="None stated by the source",
+        references=(_SNAPMMD,),
+    ),
+    DatasetEntry(
+        "repressilator-snapshots",
+        "Simulated ring of three genes that repress each other: 20 snapshots of 200 particles",
+        f"{_HERE}.snapshots:load_repressilator_snapshots",
+        kind="snapshots",
+        licence="None stated by the source",
+        references=(_SNAPMMD,),
+    ),
+    DatasetEntry(
+        "gulf-of-mexico-snapshots",
+        "Drifters around an eddy in the Gulf of Mexico: 20 snapshots of 200 particles, 2 channels",
+        f"{_HERE}.snapshots:load_gulf_of_mexico_snapshots",
+        kind="snapshots",
+        licence="None stated by the source; the currents (HYCOM) are in the public domain",
+        references=(_SNAPMMD,),
     ),
 )

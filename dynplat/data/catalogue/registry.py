@@ -118,3 +118,34 @@ TURBOFAN_RUL = RemoteFile(
     sha256="e5f5d83bb5221898024ef02040b42d7fbcb3734368c48dfb522aa3191b728a0e",
     path="cmapss/RUL_FD001.txt",
 )
+_SNAPMMD = f"{_RAW}/YunyiShen/snapMMD/a1abb50460dc194c493da3468f40a8ba40bb1b8d/data"
+LOTKA_VOLTERRA_SNAPSHOTS = RemoteFile(
+    url=f"{_SNAPMMD}/classic/LV_data.npz",
+    sha256="415072fb24816e8e4b87755a3f90693ad5e092b4c6d7d3e5b581ce04f9612157",
+    path="snapshots/LV_data.npz",
+)
+LOTKA_VOLTERRA_BETWEEN = RemoteFile(
+    url=f"{_SNAPMMD}/classic/LV_data_interp_val.npz",
+    sha256="64cda40265d2fa33e9785d4679be41e375c291285e53bdcdb16f4526663a11a8",
+    path="snapshots/LV_data_interp_val.npz",
+)
+REPRESSILATOR_SNAPSHOTS = RemoteFile(
+    url=f"{_SNAPMMD}/classic/Repressilator_data.npz",
+    sha256="087cd67d983e2b25c8320b64ede857d048fe0e3a4c9b75306d0039328229d5bb",
+    path="snapshots/Repressilator_data.npz",
+)
+REPRESSILATOR_BETWEEN = RemoteFile(
+    url=f"{_SNAPMMD}/classic/Repressilator_data_interp_val.npz",
+    sha256="9e80ecf39150dd4e6fe78ac8af8936145244314362fc1f7d45962578482da0b9",
+    path="snapshots/Repressilator_data_interp_val.npz",
+)
+GULF_OF_MEXICO_SNAPSHOTS = RemoteFile(
+    url=f"{_SNAPMMD}/realdata/GoM_data.npz",
+    sha256="81b4b2baaf039e5d29c03d9f31828e54d078386754f56334e556f7c30e7bc769",
+    path="snapshots/GoM_data.npz",
+)
+GULF_OF_MEXICO_BETWEEN = RemoteFile(
+    url=f"{_SNAPMMD}/realdata/GoM_data_interp_val.npz",
+    sha256="2098a6dcfddb7bea5f43dd12b33ebe4a284a5cbcee102fc7ba7f473b9c41d639",
+    path="snapshots/GoM_data_interp_val.npz",
+)

@@ -29,6 +29,9 @@ REMOTE = (
     "cylinder-wake",
     "flashing-ratchet",
     "turbofan-fd001",
+    "lotka-volterra-snapshots",
+    "repressilator-snapshots",
+    "gulf-of-mexico-snapshots",
 )
 
 
@@ -49,7 +52,7 @@ def test_entries_are_the_catalogue():
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)
 def test_entry_names_licence_citation_and_a_loader_without_required_arguments(entry):
     assert entry.licence
-    assert entry.kind == "trajectories"
+    assert entry.kind == ("snapshots" if entry.id.endswith("-snapshots") else "trajectories")
     assert entry.references
     assert all(reference.text and (reference.doi or reference.url) for reference in entry.references)
     for parameter in inspect.signature(entry.load()).parameters.values():
@@ -76,7 +79,7 @@ def test_importing_a_loader_imports_neither_statsmodels_nor_a_framework():
 
 def test_registry_pins_every_file():
     remote = registered()
-    assert len(remote) == 16
+    assert len(remote) == 22
     for file in remote:
         assert file.url.startswith("https://")
         for digest in (file.sha256, file.mirror_sha256):

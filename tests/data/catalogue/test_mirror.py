@@ -22,7 +22,8 @@ def test_mirror_holds_the_registered_bytes(mirror, file):
 
 @pytest.mark.parametrize("entry", SMALL, ids=lambda entry: entry.id)
 def test_data_sets_survive_their_xarray_form(mirror, entry):
-    from dynplat.data import Trajectories
+    from dynplat.data import Snapshots, Trajectories
 
     data = entry.load()()
-    assert Trajectories.from_xarray(data.to_xarray()).equals(data)
+    kind = Snapshots if entry.kind == "snapshots" else Trajectories
+    assert kind.from_xarray(data.to_xarray()).equals(data)
