@@ -15,6 +15,17 @@ BUNNE = Reference(
     url="https://arxiv.org/abs/2202.05722",
 )
 
+SBIRR_PAPER = Reference(
+    "Shen, Y., Berlinghieri, R. and Broderick, T. (2025). Multi-marginal Schrödinger bridges with iterative reference "
+    "refinement. AISTATS.",
+    url="https://arxiv.org/abs/2408.06277",
+)
+VARGAS = Reference(
+    "Vargas, F., Thodoroff, P., Lamacraft, A. and Lawrence, N. (2021). Solving Schrödinger bridges via maximum "
+    "likelihood. Entropy 23.",
+    doi="10.3390/e23091134",
+)
+
 #: What a bridge claims whose law is known by its draws or moments: a conditional law, and nothing of single values.
 _CLAIMS = Capabilities(
     observations=("snapshots",),
@@ -65,4 +76,13 @@ MULTIMARGINAL = ModelEntry(
     capabilities=_CLAIMS,
 )
 
-ENTRIES: tuple[ModelEntry, ...] = (GAUSSIAN, STATIC, MULTIMARGINAL)
+
+SBIRR = ModelEntry(
+    id="bridges/sbirr",
+    summary="Schrödinger bridge over a parametric reference that is refined on the snapshots",
+    location="dynplat_bridges.refined:SBIRR",
+    references=(SBIRR_PAPER, VARGAS, SCHRODINGER),
+    capabilities=_CLAIMS,
+)
+
+ENTRIES: tuple[ModelEntry, ...] = (GAUSSIAN, STATIC, MULTIMARGINAL, SBIRR)
