@@ -12,13 +12,13 @@ from typing import Any, Literal
 from dynplat.arrays import Array, array_namespace
 from dynplat.errors import ArgumentError, CapabilityError
 from dynplat_deepssm.executors import Rows
-from dynplat_deepssm.layer import AbstractLayer, Parameters, seeds
+from dynplat_deepssm.layer import AbstractLayer, AbstractWrapper, Parameters, seeds
 from dynplat_deepssm.maps import Linear, Norm
 from dynplat_deepssm.special import gelu, sigmoid
 
 
 @dataclass(frozen=True)
-class Block(AbstractLayer):
+class Block(AbstractWrapper):
     r"""A residual block: y = u + gate(f(norm(u))), with the norm before the layer or after the sum.
 
     Gates, with a the GELU of the layer's output: `none` gives the output itself, `glu` maps a to twice its width and
@@ -45,31 +45,6 @@ class Block(AbstractLayer):
                 f"{self.layer.num_inputs} inputs and {self.layer.num_outputs} outputs. Put it into a `Mixer`."
             )
 
-    @property
-    def num_inputs(self) -> int:
-        """Length of the last axis of what goes in."""
-        return self.layer.num_inputs
-
-    @property
-    def num_outputs(self) -> int:
-        """Length of the last axis of what comes out."""
-        return self.layer.num_outputs
-
-    @property
-    def modes(self) -> frozenset[str]:
-        """Executors that run the layer."""
-        return self.layer.modes
-
-    @property
-    def takes_gaps(self) -> bool:
-        """Whether `dt` may be given."""
-        return self.layer.takes_gaps
-
-    @property
-    def is_causal(self) -> bool:
-        """Whether no output depends on a later row."""
-        return self.layer.is_causal
-
     def init(self, seed: Any) -> dict[str, Any]:
         """Draw the weights of all parts, each from a seed of its own."""
         first, second = seeds(seed, 2)
@@ -77,10 +52,6 @@ class Block(AbstractLayer):
         if self.gate != "none":
             weights["gate"] = self._gate.init(second)
         return weights | ({} if self.norm == "none" else {"norm": self._norm.init(None)})
-
-    def initial(self, parameters: Parameters, u: Array) -> Any:
-        """States of the parts."""
-        return self.layer.initial(parameters["layer"], u)
 
     def apply(self, parameters: Parameters, u: Array, rows: Rows, state: Any = None) -> tuple[Array, Any]:
         """Run all rows (see `AbstractLayer`)."""
@@ -185,7 +156,7 @@ def _gaps_after(dt: Array, mask: Array | None) -> Array:
 
 
 @dataclass(frozen=True)
-class Patched(AbstractLayer):
+class Patched(AbstractWrapper):
     """A layer whose rows are patches: `size` rows next to each other become one with `size` times as many channels.
 
     Outputs are taken apart again, so that rows come out as they went in. Rows of a patch see each other. The gap that a
@@ -198,8 +169,6 @@ class Patched(AbstractLayer):
 
     layer: AbstractLayer
     size: int
-
-    is_causal = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -220,22 +189,13 @@ class Patched(AbstractLayer):
         return self.layer.num_outputs // self.size
 
     @property
-    def modes(self) -> frozenset[str]:
-        """Executors that run the layer."""
-        return self.layer.modes
-
-    @property
-    def takes_gaps(self) -> bool:
-        """Whether `dt` may be given."""
-        return self.layer.takes_gaps
+    def is_causal(self) -> bool:
+        """Whether no output depends on a later row; rows of a patch see each other."""
+        return False
 
     def init(self, seed: Any) -> dict[str, Any]:
         """Draw the weights of all parts, each from a seed of its own."""
         return {"layer": self.layer.init(seed)}
-
-    def initial(self, parameters: Parameters, u: Array) -> Any:
-        """States of the parts."""
-        return self.layer.initial(parameters["layer"], u)
 
     def apply(self, parameters: Parameters, u: Array, rows: Rows, state: Any = None) -> tuple[Array, Any]:
         """Run all rows (see `AbstractLayer`)."""

@@ -60,6 +60,57 @@ class AbstractLayer(ABC):
         return y, y
 
 
+class Channelwise(AbstractLayer):
+    """A layer that takes `num_channels` inputs and, unless it says otherwise, gives as many outputs."""
+
+    num_channels: int
+
+    @property
+    def num_inputs(self) -> int:
+        """Length of the last axis of what goes in."""
+        return self.num_channels
+
+    @property
+    def num_outputs(self) -> int:
+        """Length of the last axis of what comes out."""
+        return self.num_channels
+
+
+class AbstractWrapper(AbstractLayer):
+    """A layer around another one, which runs as that one does."""
+
+    layer: AbstractLayer
+
+    @property
+    def num_inputs(self) -> int:
+        """Length of the last axis of what goes in."""
+        return self.layer.num_inputs
+
+    @property
+    def num_outputs(self) -> int:
+        """Length of the last axis of what comes out."""
+        return self.layer.num_outputs
+
+    @property
+    def modes(self) -> frozenset[str]:
+        """Executors that run the layer."""
+        return self.layer.modes
+
+    @property
+    def takes_gaps(self) -> bool:
+        """Whether `dt` may be given."""
+        return self.layer.takes_gaps
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether no output depends on a later row."""
+        return self.layer.is_causal
+
+    def initial(self, parameters: Parameters, u: Array) -> Any:
+        """State of the inner layer."""
+        return self.layer.initial(parameters["layer"], u)
+
+
 class AbstractCell(AbstractLayer):
     """A layer that is one recurrence x_k = F_k x_{k-1} + G_k with a transition of one family.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dynplat.arrays import Array, array_namespace
 from dynplat_deepssm.executors import MODES, Rows
-from dynplat_deepssm.layer import AbstractLayer, Parameters
+from dynplat_deepssm.layer import AbstractLayer, Channelwise, Parameters
 from dynplat_deepssm.special import linear
 
 #: Added to a mean square before its root.
@@ -63,7 +63,7 @@ class Linear(AbstractMap):
 
 
 @dataclass(frozen=True)
-class Norm(AbstractMap):
+class Norm(Channelwise, AbstractMap):
     """Normalisation of every row over its channels, with a learned scale.
 
     Args:
@@ -73,16 +73,6 @@ class Norm(AbstractMap):
 
     num_channels: int
     kind: Literal["layer", "rms"] = "layer"
-
-    @property
-    def num_inputs(self) -> int:
-        """Length of the last axis of what goes in."""
-        return self.num_channels
-
-    @property
-    def num_outputs(self) -> int:
-        """Length of the last axis of what comes out."""
-        return self.num_channels
 
     def init(self, seed: Any) -> dict[str, np.ndarray]:
         """Draw the weights of all parts, each from a seed of its own."""

@@ -12,7 +12,7 @@ import numpy as np
 from dynplat.arrays import Array
 from dynplat.errors import ArgumentError
 from dynplat_deepssm.executors import Rows
-from dynplat_deepssm.layer import AbstractLayer, Parameters, seeds
+from dynplat_deepssm.layer import AbstractLayer, AbstractWrapper, Parameters, seeds
 from dynplat_deepssm.special import linear
 
 
@@ -85,7 +85,7 @@ class Network(AbstractLayer):
 
 
 @dataclass(frozen=True)
-class Shortcut(AbstractLayer):
+class Shortcut(AbstractWrapper):
     """A layer, and a linear map beside it: y = f(u) + u W, with W = 0 at the start.
 
     A network with norms bounds what it gives; what is linear in its inputs, as in an autoregression, passes by it.
@@ -96,38 +96,9 @@ class Shortcut(AbstractLayer):
 
     layer: AbstractLayer
 
-    @property
-    def num_inputs(self) -> int:
-        """Length of the last axis of what goes in."""
-        return self.layer.num_inputs
-
-    @property
-    def num_outputs(self) -> int:
-        """Length of the last axis of what comes out."""
-        return self.layer.num_outputs
-
-    @property
-    def modes(self) -> frozenset[str]:
-        """Executors that run the layer."""
-        return self.layer.modes
-
-    @property
-    def takes_gaps(self) -> bool:
-        """Whether `dt` may be given."""
-        return self.layer.takes_gaps
-
-    @property
-    def is_causal(self) -> bool:
-        """Whether no output depends on a later row."""
-        return self.layer.is_causal
-
     def init(self, seed: Any) -> dict[str, Any]:
         """Draw the weights of the layer; those of the shortcut are 0."""
         return {"layer": self.layer.init(seed), "shortcut": np.zeros((self.num_inputs, self.num_outputs))}
-
-    def initial(self, parameters: Parameters, u: Array) -> Any:
-        """State of the layer."""
-        return self.layer.initial(parameters["layer"], u)
 
     def apply(self, parameters: Parameters, u: Array, rows: Rows, state: Any = None) -> tuple[Array, Any]:
         """Run all rows (see `AbstractLayer`)."""

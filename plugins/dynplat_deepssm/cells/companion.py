@@ -21,12 +21,12 @@ import numpy as np
 
 from dynplat.arrays import Array, array_namespace
 from dynplat_deepssm import companion
-from dynplat_deepssm.layer import AbstractCell, Parameters, zeros
+from dynplat_deepssm.layer import AbstractCell, Channelwise, Parameters, zeros
 from dynplat_deepssm.transitions import COMPANION, CompanionMap
 
 
 @dataclass(frozen=True)
-class Companion(AbstractCell):
+class Companion(Channelwise, AbstractCell):
     """A companion system for each channel (see the module).
 
     Args:
@@ -43,11 +43,6 @@ class Companion(AbstractCell):
     is_time_invariant = True
     takes_gaps = False
     order = ("convolution", "scan", "loop")
-
-    @property
-    def num_inputs(self) -> int:
-        """Length of the last axis of what goes in."""
-        return self.num_channels
 
     @property
     def num_outputs(self) -> int:

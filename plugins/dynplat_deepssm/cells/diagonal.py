@@ -22,13 +22,13 @@ from dynplat.semigroup.affine import DiagonalMap
 from dynplat_deepssm import initialisers
 from dynplat_deepssm.discretisers import diagonal_gbt, diagonal_zoh
 from dynplat_deepssm.fourier import convolve, last_of_powers, sum_of_powers
-from dynplat_deepssm.layer import AbstractCell, Parameters, over_time, zeros
+from dynplat_deepssm.layer import AbstractCell, Channelwise, Parameters, over_time, zeros
 from dynplat_deepssm.special import complex_of, expm1, log_uniform, pairs_of, power
 from dynplat_deepssm.transitions import DIAGONAL
 
 
 @dataclass(frozen=True)
-class S4D(AbstractCell):
+class S4D(Channelwise, AbstractCell):
     """A diagonal system for each channel (see the module).
 
     Args:
@@ -64,16 +64,6 @@ class S4D(AbstractCell):
             raise ArgumentError(f"`softmax_length` must be at least 1, or None; got {self.softmax_length}.")
         if self.start == "real" and self.softmax_length is not None:
             raise ArgumentError("`softmax_length` is for complex rates; got start='real'.")
-
-    @property
-    def num_inputs(self) -> int:
-        """Length of the last axis of what goes in."""
-        return self.num_channels
-
-    @property
-    def num_outputs(self) -> int:
-        """Length of the last axis of what comes out."""
-        return self.num_channels
 
     @property
     def num_modes(self) -> int:

@@ -22,7 +22,7 @@ from dynplat.errors import ArgumentError
 from dynplat.semigroup.affine import DenseMap
 from dynplat_deepssm import initialisers
 from dynplat_deepssm.discretisers import dense_foh, dense_gbt, dense_zoh
-from dynplat_deepssm.layer import AbstractCell, Parameters, over_time, zeros
+from dynplat_deepssm.layer import AbstractCell, Channelwise, Parameters, over_time, zeros
 from dynplat_deepssm.transitions import DENSE
 
 #: Gap of log time before the first row: the past before it, infinitely long in log time, has faded to rounding.
@@ -32,7 +32,7 @@ _ALPHA = {"forward": 0.0, "bilinear": 0.5, "backward": 1.0}
 
 
 @dataclass(frozen=True)
-class HiPPO(AbstractCell):
+class HiPPO(Channelwise, AbstractCell):
     """Coefficients of the past of each channel (see the module), channel after channel.
 
     Args:
@@ -62,11 +62,6 @@ class HiPPO(AbstractCell):
         initialisers.hippo(self.basis, self.num_states)
         if not self.step > 0.0:
             raise ArgumentError(f"`step` must be positive; got {self.step}.")
-
-    @property
-    def num_inputs(self) -> int:
-        """Length of the last axis of what goes in."""
-        return self.num_channels
 
     @property
     def num_outputs(self) -> int:

@@ -23,7 +23,7 @@ from dynplat.arrays import Array, array_namespace
 from dynplat.scan.selective import scan_selective
 from dynplat.semigroup.affine import DiagonalMap
 from dynplat_deepssm.discretisers import diagonal_mamba
-from dynplat_deepssm.layer import AbstractCell, Parameters, over_time, zeros
+from dynplat_deepssm.layer import AbstractCell, Channelwise, Parameters, over_time, zeros
 from dynplat_deepssm.special import linear, log_uniform, softplus, softplus_inverse
 from dynplat_deepssm.transitions import DIAGONAL
 
@@ -32,7 +32,7 @@ FLOOR = 1e-4
 
 
 @dataclass(frozen=True)
-class Mamba(AbstractCell):
+class Mamba(Channelwise, AbstractCell):
     """A selective state space (see the module).
 
     Args:
@@ -51,16 +51,6 @@ class Mamba(AbstractCell):
 
     transition = DIAGONAL
     takes_gaps = True
-
-    @property
-    def num_inputs(self) -> int:
-        """Length of the last axis of what goes in."""
-        return self.num_channels
-
-    @property
-    def num_outputs(self) -> int:
-        """Length of the last axis of what comes out."""
-        return self.num_channels
 
     @property
     def step_rank(self) -> int:

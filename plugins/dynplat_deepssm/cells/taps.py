@@ -13,12 +13,12 @@ import numpy as np
 
 from dynplat.arrays import Array, array_namespace
 from dynplat.errors import ArgumentError
-from dynplat_deepssm.layer import AbstractCell, Parameters, zeros
+from dynplat_deepssm.layer import AbstractCell, Channelwise, Parameters, zeros
 from dynplat_deepssm.transitions import TAPS, TapsMap
 
 
 @dataclass(frozen=True)
-class Taps(AbstractCell):
+class Taps(Channelwise, AbstractCell):
     """A short causal convolution (see the module); a row that is missing counts as 0.
 
     Args:
@@ -38,16 +38,6 @@ class Taps(AbstractCell):
         super().__post_init__()
         if self.width < 2:
             raise ArgumentError(f"`width` must be at least 2 taps; got {self.width}. One tap is a factor.")
-
-    @property
-    def num_inputs(self) -> int:
-        """Length of the last axis of what goes in."""
-        return self.num_channels
-
-    @property
-    def num_outputs(self) -> int:
-        """Length of the last axis of what comes out."""
-        return self.num_channels
 
     def init(self, seed: Any) -> dict[str, np.ndarray]:
         """Weights: taps (width, channel), bias (channel)."""
