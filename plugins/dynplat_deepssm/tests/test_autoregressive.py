@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import stats
 import dynplat as dp
 from dynplat.arrays import Observations, framework, random_source, to_numpy
 from dynplat.data import Trajectories
-from dynplat.errors import ArgumentError, CapabilityError
+from dynplat.errors import ArgumentError, CapabilityError, InferenceError
 from dynplat.model import observations_from
 from dynplat_deepssm.executors import step
 from dynplat_deepssm.stacks import initial_weights, weights_of
@@ -124,6 +125,41 @@ def test_a_row_without_observations_is_as_if_it_were_not_there():
     np.testing.assert_allclose(process.log_prob(less), process.log_prob(one), rtol=1e-12)
     nothing = one._replace(mask=np.zeros_like(one.mask))
     assert (process.log_prob_steps(nothing) == 0).all()
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_gaps_matter_and_padding_does_not(name):
+    """Ragged, masked, irregular series: a gap moves all terms from the row that closes it on, padding moves none."""
+    model, context, sites, seen = built(name)
+    process = model.process(sites, context)
+    base = process.log_prob_steps(seen)
+    late = seen.times.copy()
+    late[:, 5:] += 2.0
+    moved = process.log_prob_steps(seen._replace(times=late)) != base
+    there = seen.mask.any(axis=-1)
+    assert not moved[:, :5].any()
+    assert moved[:, 5:][there[:, 5:]].all()
+    padded = Observations(
+        np.concatenate([seen.times, np.repeat(seen.times[:, -1:], 3, axis=1)], axis=1),
+        np.concatenate([seen.values, np.full((2, 3, 2), 7.0)], axis=1),
+        np.concatenate([seen.mask, np.zeros((2, 3, 2), bool)], axis=1),
+    )
+    found = process.log_prob_steps(padded)
+    np.testing.assert_allclose(found[:, : base.shape[1]], base, rtol=1e-12, atol=1e-12)
+    assert (found[:, base.shape[1] :] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["s5", "imputer"])
+def test_a_loss_that_is_no_number_names_batch_and_series(name):
+    values = [np.arange(6.0)[:, None] % 3, np.arange(8.0)[:, None] % 2]
+    data = Trajectories.from_arrays([np.arange(6.0), np.arange(8.0)], values, series=("north", "south"))
+    options: Any = {"validation": 0, "learning_rate": 1e30, "ramp": 0.0, "num_epochs": 5, "batch_size": 1}
+    with pytest.raises(InferenceError) as caught:
+        dp.fit(dp.load_model(f"deepssm/{name}", **SMALL), data, seed=0, **options)
+    message = str(caught.value)
+    assert re.search(rf"the loss of deepssm/{name} is not finite in epoch \d, batch \d of 2 \(step \d\), of", message)
+    assert re.search(r"of series '(north|south)'", message)
+    assert "Lower `learning_rate`" in message
 
 
 def test_the_forecast_of_several_rows_is_that_of_draws_and_integrates_to_one():

@@ -46,14 +46,14 @@ def test_modes_agree_with_loop_across_a_cut(name, mode):
                     own = as_arrays(weights, make)
                     given = [None if a is None else make(a) for a in (u, dt, here)]
                     whole = run(cell, own, given[0], given[1], mask=given[2], mode=mode)
-                    assert_close(host(whole), wanted)
+                    assert_close(host(whole), wanted, 1e-12)
                     ys, state = [], None
                     # One row, fewer rows than a state is long, and more than a block.
                     for start, stop in ((0, 1), (1, 4), (4, 77), (77, 150)):
                         part = [cut(a, start, stop) for a in given]
                         y, state = run(cell, own, part[0], part[1], mask=part[2], mode=mode, state=state)
                         ys.append(host(y))
-                    assert_close((np.concatenate(ys, axis=-2), host(state)), wanted)
+                    assert_close((np.concatenate(ys, axis=-2), host(state)), wanted, 1e-12)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
