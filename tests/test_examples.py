@@ -16,6 +16,7 @@ SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 PRINTED = {
     "heart_transplants": r"rather than recoveries: -2 log L lower by -?\d+\.\d",
     "cylinder_wake": r"CRPS, affine over quadratic: \d+\.\d",
+    "deep_forecasts": r"CRPS, network minus oscillators: -?\d+\.\d+ \+- \d+\.\d+",
     "compare_models": r"CRPS of smooth minus that of level: [+-]\d+\.\d+ \+- \d+\.\d+",
     "hierarchical_pyro": r"partial   root mean squared error of log rate \d\.\d+",
     "irregular_clinical": r"CRPS, joint minus each by itself: -?\d+\.\d+ \+- \d+\.\d+",
