@@ -27,6 +27,8 @@ from dynplat_bridges.sinkhorn import sinkhorn
 
 #: Step of central differences, as a part of the spread of the particles.
 _DIFFERENCE = 1e-5
+#: The golden section, whose multiples fall evenly between 0 and 1.
+_GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +146,11 @@ class LinearisedBridge:
 
     def partners_of_first(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw a particle of the last snapshot for each of some of the first, (path,)."""
-        return _partners(self.plan, rows, rng)
+        return _partners(self.plan, rows, self.paths.means[:, 0], self.last, rng)
 
     def partners_of_last(self, columns: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw a particle of the first snapshot for each of some of the last, (path,)."""
-        return _partners(self.plan.T, columns, rng)
+        return _partners(self.plan.T, columns, self.last, self.paths.means[:, 0], rng)
 
 
 def linearised_bridge(
@@ -181,11 +183,27 @@ def linearised_bridge(
     return LinearisedBridge(paths, last, plan, float(divergence), coupling.error)
 
 
-def _partners(plan: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    sums = np.cumsum(plan, axis=1)
-    aims = rng.random(len(rows)) * sums[rows, -1]
-    found = np.empty(len(rows), dtype=np.int64)
-    for row in np.unique(rows):
-        mine = rows == row
-        found[mine] = np.searchsorted(sums[row], aims[mine], side="right")
-    return np.minimum(found, plan.shape[1] - 1)
+def _partners(
+    plan: np.ndarray, rows: np.ndarray, here: np.ndarray, there: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw a column for each of some rows.
+
+    Each partner has its law under the plan, but partners of neighbours are spread out: along the longest direction of
+    their population, neighbours take uniform numbers that are a golden section apart, by which they choose along the
+    longest direction of the other. As many draws as there are particles then meet most of these, where independent
+    draws miss a third.
+    """
+    order = np.argsort(_along(there), kind="stable")
+    sums = np.cumsum(plan[:, order], axis=1)
+    uniform = np.empty(len(rows))
+    sequence = np.argsort(_along(here)[rows], kind="stable")
+    uniform[sequence] = (rng.random() + _GOLDEN * np.arange(len(rows))) % 1.0
+    aims = uniform * sums[rows, -1]
+    found = np.sum(sums[rows] <= aims[:, None], axis=1)
+    return order[np.minimum(found, len(order) - 1)]
+
+
+def _along(particles: np.ndarray) -> np.ndarray:
+    """Places of particles along the longest direction of their population."""
+    away = particles - particles.mean(axis=0)
+    return away @ np.linalg.eigh(away.T @ away)[1][:, -1]

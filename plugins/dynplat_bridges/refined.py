@@ -36,8 +36,8 @@ class SBIRR(AbstractModel):
     r"""The bridge through all snapshots over a reference whose parameters are refined by turns of bridge and fit.
 
     Sites are the parameters of the reference, its `diffusion` (channel,), and the log of the fit: the `divergence` of
-    the bridge from the reference and the `path_log_likelihood` of the refitted paths, (iteration,), the last entry
-    repeated where turns ended early.
+    the bridge from the reference before the first turn and after each, (iteration + 1,), and the `path_log_likelihood`
+    of the refitted paths, (iteration,); the last entry is repeated where turns ended early.
 
     Between snapshots the law is that of the bridge, after the last one that of the fitted reference, which paths go on
     with from where they are.
@@ -125,7 +125,7 @@ class SBIRR(AbstractModel):
         logs = {"path_log_likelihood": found.log_likelihood[:, 1]}
         if self.transport == "linearised":
             logs["divergence"] = found.divergence
-        missing = self.num_iterations - len(found.divergence)
+        missing = self.num_iterations - len(found.log_likelihood)
         logs = {name: np.pad(values, (0, missing), mode="edge") for name, values in logs.items()}
         sites = {**found.parameters, "diffusion": found.diffusion, **logs}
         return {name: np.asarray(value)[None] for name, value in sites.items()}

@@ -26,13 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynplat_bridges.chains import (
-    AbstractChain,
-    LinearisedChain,
-    interval_grids,
-    linearised_chain,
-    regression_chain,
-)
+from dynplat_bridges.acceleration import extrapolate
+from dynplat_bridges.chains import AbstractChain, LinearisedChain, interval_grids, linearised_chain, regression_chain
 from dynplat_bridges.estimate import fit_parameters, increments_of, path_log_likelihood
 from dynplat_bridges.ipf import IPF
 from dynplat_bridges.populations import Populations
@@ -41,6 +36,8 @@ from dynplat_bridges.simulate import Drift
 
 #: Most that one turn multiplies or divides the diffusion by.
 _FACTOR = 4.0
+#: Turns in a row without progress after which turns end.
+_STILL = 3
 
 
 @dataclass(frozen=True)
@@ -78,8 +75,8 @@ class Refined(NamedTuple):
     Attributes:
         parameters: All parameters of the drift.
         diffusion: sigma, (channel,).
-        divergence: Divergence of each turn's bridge from its reference, but for a constant of the snapshots,
-            (iteration,); NaN where drifts are regressed, which gives none.
+        divergence: Divergence of the bridge from its reference before the first turn and after each, but for a
+            constant of the snapshots, (iteration + 1,); NaN where drifts are regressed, which gives none.
         log_likelihood: Log likelihood of each turn's paths, per path and against Brownian motion: under the reference
             they were drawn with, and under the refitted one, (iteration, 2).
     """
@@ -98,12 +95,15 @@ def refine(
     *,
     seed: int,
     num_iterations: int = 20,
-    tolerance: float = 1e-3,
+    tolerance: float = 3e-3,
     num_paths: int | None = None,
     transport: Transport | None = None,
+    accelerate: bool = True,
     observer: Callable[[int, Mapping[str, np.ndarray], AbstractChain], None] | None = None,
 ) -> Refined:
     """Refine a reference on snapshots.
+
+    Of all turns the reference with the least divergence is returned, with regression drifts that of the last turn.
 
     Args:
         populations: The snapshots.
@@ -112,31 +112,63 @@ def refine(
         diffusion: sigma to start from, (channel,).
         seed: Seed of the paths.
         num_iterations: Most turns.
-        tolerance: Turns end where two in a row have changed the divergence by less.
+        tolerance: Turns end where three in a row have not lowered the divergence by so much.
         num_paths: Paths of a turn; by default as many as the largest snapshot has particles.
         transport: How neighbouring snapshots are joined.
+        accelerate: Whether every third turn is extrapolated (`dynplat_bridges.acceleration`) where the divergence says
+            that it helps; never with regression drifts or networks.
         observer: Told the number of the turn, the parameters and the chain before the parameters are refitted.
     """
     transport = Transport() if transport is None else transport
     count = max(len(particles) for particles in populations.particles) if num_paths is None else num_paths
-    found, sigma = dict(parameters), np.asarray(diffusion, dtype=np.float64)
-    divergences, likelihoods = [], []
-    if not reference.free(populations.particles[0].shape[1]) and reference.diffusion is not None:
+    free = reference.free(populations.particles[0].shape[1])
+    if not free and reference.diffusion is not None:
         num_iterations = 1  # nothing is to be fitted: one bridge says how far it is
+    may_jump = accelerate and transport.ipf is None and reference.fitted_by == "least-squares"
+    found, sigma = dict(parameters), np.asarray(diffusion, dtype=np.float64)
+    chain = _chain_of(transport, populations, reference, found, sigma, seed)
+    best, divergences, likelihoods = (found, sigma), [_divergence(chain)], []
+    recent = [found]
     for turn in range(num_iterations):
-        held = dict(found)
-        chain = transport.chain(populations, lambda x, t, held=held: reference.drift(x, t, held), sigma, seed=seed)
         if observer is not None:
-            observer(turn, held, chain)
+            observer(turn, found, chain)
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
-        paths = chain.draw_from_all(count, rng)
-        data = increments_of(paths, chain.grid)
-        found = fit_parameters(reference, held, data, sigma)
-        likelihoods.append([path_log_likelihood(reference, p, data, sigma) / count for p in (held, found)])
-        is_linearised = isinstance(chain, LinearisedChain)
-        divergences.append(chain.divergence if is_linearised else np.nan)
-        if is_linearised and reference.diffusion is None:
+        data = increments_of(chain.draw_from_all(count, rng), chain.grid)
+        refitted = fit_parameters(reference, found, data, sigma)
+        likelihoods.append([path_log_likelihood(reference, p, data, sigma) / count for p in (found, refitted)])
+        if isinstance(chain, LinearisedChain) and reference.diffusion is None:
             sigma = sigma * np.clip(chain.noise_factor(), 1.0 / _FACTOR, _FACTOR)
-        if len(divergences) > 2 and np.abs(np.diff(divergences[-3:])).max() < tolerance:
+        found, further = refitted, None
+        recent.append(found)
+        if may_jump and len(recent) == 3:
+            further = extrapolate(recent, free, reference.positive)
+            recent = recent[2:]
+        if further is not None:
+            chain = _chain_of(transport, populations, reference, further, sigma, seed)
+            if _divergence(chain) <= divergences[-1]:
+                found, recent = further, [further]
+            else:
+                further = None
+        if further is None:
+            chain = _chain_of(transport, populations, reference, found, sigma, seed)
+        divergences.append(_divergence(chain))
+        if not divergences[-1] > np.min(divergences):
+            best = (found, sigma)
+        if turn >= _STILL and np.min(divergences[-_STILL:]) > np.min(divergences[:-_STILL]) - tolerance:
             break
-    return Refined(found, sigma, np.array(divergences), np.array(likelihoods))
+    return Refined(*best, np.array(divergences), np.array(likelihoods))
+
+
+def _chain_of(
+    transport: Transport,
+    populations: Populations,
+    reference: AbstractReference,
+    parameters: Mapping[str, np.ndarray],
+    diffusion: np.ndarray,
+    seed: int,
+) -> AbstractChain:
+    return transport.chain(populations, lambda x, t: reference.drift(x, t, parameters), diffusion, seed=seed)
+
+
+def _divergence(chain: AbstractChain) -> float:
+    return chain.divergence if isinstance(chain, LinearisedChain) else float("nan")

@@ -71,10 +71,21 @@ def test_no_turn_loses_and_the_truth_comes_back():
     assert (np.diff(found.log_likelihood, axis=1) >= -1e-9).all()
     assert (np.diff(found.divergence) < 0.02).all()
     assert found.divergence[0] - found.divergence[-1] > 100
+    plain = refine(
+        _populations(data),
+        reference,
+        reference.start(context),
+        reference.start_diffusion(context),
+        seed=0,
+        num_iterations=6,
+        accelerate=False,
+    )
+    assert (np.diff(plain.divergence) < 0.02).all()
+    assert found.divergence[:7].min() < plain.divergence.min() + 0.02
     for name, value in TRUTH.items():
         assert float(found.parameters[name]) == pytest.approx(value, rel=0.05), name
     np.testing.assert_array_equal(found.diffusion, [SIGMA, SIGMA])
-    assert len(found.divergence) < 20  # it stood still
+    assert len(found.log_likelihood) < 20  # it stood still
 
 
 def test_the_platform_asks_between_at_and_after_the_snapshots():
@@ -85,7 +96,7 @@ def test_the_platform_asks_between_at_and_after_the_snapshots():
     for k, particles in enumerate(data.populations):
         # A path passes through particles of every snapshot.
         assert np.abs(draws[:, k, None] - particles).max(axis=-1).min(axis=1).max() < 1e-9
-    assert _w2(draws[:, 5], between) < 0.06
+    assert _w2(draws[:, 5], between) < 0.08  # two cohorts of 60 are about 0.05 apart
     assert _w2(draws[:, 6], after) < 0.3
     assert _w2(data.populations[-1], after) > 1.0
     # Paths are paths: steps from a snapshot to a time soon after are small beside the population's way.
