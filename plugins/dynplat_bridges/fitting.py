@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dynplat.model import Context
 
 #: Bounds of log sigma around what crosses the data once in their span.
-_LEAST, _MOST = math.log(1e-5), math.log(1e3)
+_LEAST, _MOST = math.log(1e-4), math.log(1e3)
 _MOST_STEPS = 200
 
 
@@ -84,6 +84,7 @@ def fit_reference(
 
     flat = _Flat(reference, context)
     trace: list[float] = []
+    size = len(gaps) * len(context.channels)
     seen: dict[bytes, float] = {}
 
     def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
@@ -95,11 +96,12 @@ def fit_reference(
             return 1e10, np.zeros_like(point)
         value += sum(one.information for one in held)
         seen[point.tobytes()] = value
-        return value, slope
+        # By the number of what is fitted to, so that the first step of the search is of the size of the units.
+        return value / size, slope / size
 
     start = flat.start
-    value, _ = objective(start)
-    if not np.isfinite(value) or value >= 1e10:
+    value = size * objective(start)[0]
+    if not np.isfinite(value) or start.tobytes() not in seen:
         raise InferenceError(
             f"the divergence of the bridge from {type(reference).__name__} is not finite where the fit starts. Give "
             "its parameters, or take another reference."
@@ -113,9 +115,9 @@ def fit_reference(
             method="L-BFGS-B",
             bounds=flat.bounds,
             callback=lambda point: trace.append(seen[np.asarray(point).tobytes()]),
-            options={"maxiter": _MOST_STEPS, "ftol": 1e-12, "gtol": 1e-7},
+            options={"maxiter": _MOST_STEPS, "ftol": 1e-11, "gtol": 1e-6},
         )
-        start, value = found.x, float(found.fun)
+        start, value = found.x, seen[found.x.tobytes()]
     return FittedReference(flat.law(start), value, tuple(trace))
 
 

@@ -23,41 +23,51 @@ from dynplat_bridges.references import AbstractLinearReference, linear_reference
 if TYPE_CHECKING:
     from dynplat.data import Snapshots
 
+#: Snapshots from which on a linear SDE with free matrices can be told.
+_ENOUGH = 4
+
 
 @dataclass(frozen=True)
 class AbstractLinearBridge(AbstractModel):
     """What bridges with a linear reference share.
 
     Args:
-        reference: The reference in a text: `brownian`, `ornstein-uhlenbeck` or `linear-sde`; options in the text fix
-            parameters, as in `ornstein-uhlenbeck:rate=0.5` (see `dynplat_bridges.references.text`).
+        reference: The reference in a text: `brownian`, `drifting-brownian`, `ornstein-uhlenbeck` or `linear-sde`;
+            options in the text fix parameters, as in `ornstein-uhlenbeck:rate=0.5` (see
+            `dynplat_bridges.references.text`).
+            `auto`: `linear-sde` where there are at least four snapshots, else `drifting-brownian`.
         diffusion: Noise of the reference per square root of time, a positive number or one per channel; by default it
             is fitted with the free parameters of the drift.
     """
 
-    reference: str = "brownian"
+    reference: str = "auto"
     diffusion: float | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
-        self.linear_reference()
+        self._named("brownian" if self.reference == "auto" else self.reference)
 
-    def linear_reference(self) -> AbstractLinearReference:
-        """The reference that the options name.
+    def linear_reference(self, context: Context) -> AbstractLinearReference:
+        """The reference of a fit."""
+        return self._named(context["reference"])
 
-        Raises:
-            ArgumentError: The text names none, or one that is not linear.
-        """
-        return linear_reference_from(self.reference, diffusion=self.diffusion)
+    def _named(self, text: str) -> AbstractLinearReference:
+        return linear_reference_from(text, diffusion=self.diffusion)
+
+    def _automatic(self, num_snapshots: int) -> str:
+        """The reference `auto`; two or three snapshots can be had from any coupling under some matrix."""
+        return "linear-sde" if num_snapshots >= _ENOUGH else "drifting-brownian"
 
     def prepare(self, data: Snapshots) -> Context:
-        """Summarise the snapshots.
+        """Summarise the snapshots; add the text of the `reference`.
 
         Raises:
             DataError: There are fewer than two snapshots, one is empty, or the reference has other channels.
         """
         check_snapshots(data)
-        reference, context = self.linear_reference(), summarise(data)
+        text = self._automatic(data.num_times) if self.reference == "auto" else self.reference
+        context = summarise(data).with_values(reference=text)
+        reference = self.linear_reference(context)
         reference.check_channels(context.channels)
         reference.start(context)  # options of another number of channels are refused here
         return context
@@ -74,9 +84,9 @@ class AbstractLinearBridge(AbstractModel):
     def _fit(self, populations: Populations, context: Context) -> FittedReference:
         raise NotImplementedError
 
-    def _law(self, sites: Sites) -> LinearLaw:
+    def _law(self, sites: Sites, context: Context) -> LinearLaw:
         parameters = {name: value for name, value in sites.items() if name != "diffusion"}
-        return LinearLaw(self.linear_reference(), parameters, sites["diffusion"])
+        return LinearLaw(self.linear_reference(context), parameters, sites["diffusion"])
 
 
 @dataclass(frozen=True)
@@ -93,12 +103,12 @@ class GaussianBridgeModel(AbstractLinearBridge):
 
     def process(self, sites: Sites, context: Context) -> GaussianBridgeProcess:
         """Build the reference, to be conditioned on snapshots."""
-        return GaussianBridgeProcess(self._law(sites))
+        return GaussianBridgeProcess(self._law(sites, context))
 
     def _fit(self, populations: Populations, context: Context) -> FittedReference:
         gaps = np.diff(populations.times)
         fitted = [fit_gaussian(particles) for particles in populations.particles]
-        return fit_reference(self.linear_reference(), context, gaps, gaussian_coupler(fitted, gaps))
+        return fit_reference(self.linear_reference(context), context, gaps, gaussian_coupler(fitted, gaps))
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ class AbstractParticleBridge(AbstractLinearBridge):
 
     def _fit_gaps(self, particles: Sequence[np.ndarray], gaps: np.ndarray, context: Context) -> FittedReference:
         couple = ParticleCoupler(particles, gaps, tolerance=self.tolerance, max_iterations=self.max_iterations)
-        return fit_reference(self.linear_reference(), context, gaps, couple)
+        return fit_reference(self.linear_reference(context), context, gaps, couple)
 
     def _process(self, law: LinearLaw | PiecewiseLaw) -> ParticleBridgeProcess:
         return ParticleBridgeProcess(law, tolerance=self.tolerance, max_iterations=self.max_iterations)
@@ -144,7 +154,7 @@ class MultimarginalBridge(AbstractParticleBridge):
 
     def process(self, sites: Sites, context: Context) -> ParticleBridgeProcess:
         """Build the reference, to be conditioned on snapshots."""
-        return self._process(self._law(sites))
+        return self._process(self._law(sites, context))
 
     def _fit(self, populations: Populations, context: Context) -> FittedReference:
         return self._fit_gaps(populations.particles, np.diff(populations.times), context)
@@ -152,43 +162,55 @@ class MultimarginalBridge(AbstractParticleBridge):
 
 @dataclass(frozen=True)
 class StaticBridge(AbstractParticleBridge):
-    """Each snapshot and the next coupled by themselves, with a diffusion of their own.
+    """Each snapshot and the next coupled by themselves, with a diffusion and a velocity of their own.
 
     Entropic optimal transport, pair by pair: for Brownian motion over a gap h the regularisation of the squared
-    distance is 2 sigma^2 h. Where no `diffusion` is given, each pair has the one that fits it. The drift of the
-    reference is known: give its parameters in the text. Beyond the last snapshot the reference of the last pair
-    goes on.
+    distance is 2 sigma^2 h. The reference `auto` is `drifting-brownian`: each pair has the velocity, and without a
+    given `diffusion` the diffusion, that fit it. Any other drift must be known: give its parameters in the text. Beyond
+    the last snapshot the reference of the last pair goes on.
     """
 
     entry = entries.STATIC
 
-    def __post_init__(self) -> None:
-        """Refuse impossible options."""
-        super().__post_init__()
-        reference = self.linear_reference()
-        free = reference.free(reference.num_channels or 1)
+    def prepare(self, data: Snapshots) -> Context:
+        """As for every bridge with a linear reference.
+
+        Raises:
+            ArgumentError: The reference has a drift to be fitted that one pair of snapshots does not tell.
+        """
+        context = super().prepare(data)
+        free = set(self.linear_reference(context).free(len(context.channels))) - {"velocity"}
         if free:
             raise ArgumentError(
-                f"`reference` of bridges/static must have a known drift; {self.reference!r} leaves {', '.join(free)} "
-                "open. Give them in the text, or take `bridges/multimarginal`, which fits them to all snapshots."
+                f"`reference` of bridges/static must have a known drift; {self.reference!r} leaves "
+                f"{', '.join(sorted(free))} open, which one pair of snapshots does not tell. Give them in the text, or "
+                "take `bridges/multimarginal`, which fits them to all snapshots."
             )
+        return context
+
+    def _automatic(self, num_snapshots: int) -> str:
+        return "drifting-brownian"
 
     def solve(self, observations: Observations, context: Context, *, seed: int) -> Sites:
-        """Fit the diffusion of each pair of neighbours where the options leave it free.
+        """Fit diffusion and velocity of each pair of neighbours where the options leave them free.
 
         Returns:
-            `diffusion` (1, pair, channel) and the known parameters of the drift (1, core dimensions).
+            `diffusion` (1, pair, channel) and the parameters of the drift (1, pair, core dimensions).
         """
         times, particles = populations_of(observations)
         laws = [
             self._fit_gaps(particles[k : k + 2], np.diff(times[k : k + 2]), context).law for k in range(len(times) - 1)
         ]
-        known = {name: np.asarray(value)[None] for name, value in laws[0].parameters.items()}
-        return {"diffusion": np.stack([law.diffusion for law in laws])[None], **known}
+        drift = {name: np.stack([law.parameters[name] for law in laws])[None] for name in laws[0].parameters}
+        return {"diffusion": np.stack([law.diffusion for law in laws])[None], **drift}
 
     def process(self, sites: Sites, context: Context) -> ParticleBridgeProcess:
         """Build the references, to be conditioned on as many snapshots as were fitted."""
-        whole = self._law(sites)
-        pairs = whole.diffusion.shape[-2]
-        pieces = tuple(LinearLaw(whole.reference, whole.parameters, whole.diffusion[..., k, :]) for k in range(pairs))
-        return self._process(PiecewiseLaw(pieces))
+        reference = self.linear_reference(context)
+        shapes = {"diffusion": (len(context.channels),), **reference.parameters(len(context.channels))}
+        pieces = []
+        for k in range(sites["diffusion"].shape[-2]):
+            taken = {name: sites[name][(..., k, *(slice(None),) * len(shape))] for name, shape in shapes.items()}
+            sigma = taken.pop("diffusion")
+            pieces.append(LinearLaw(reference, taken, sigma))
+        return self._process(PiecewiseLaw(tuple(pieces)))

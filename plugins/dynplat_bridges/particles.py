@@ -22,6 +22,9 @@ from dynplat_bridges.pinned import LinearLaw, PiecewiseLaw, Route, draw_paths, p
 from dynplat_bridges.references.base import LinearTransition
 from dynplat_bridges.sinkhorn import Coupling, log_sum_exp, sinkhorn
 
+#: Iterations in which a fit couples two populations: on its way plans need not be better than that.
+_MOST_IN_A_FIT = 350
+
 
 def log_transition(first: Array, second: Array, step: LinearTransition) -> Array:
     """Log transition densities log N(y_j; F x_i + c, Q), (..., first, second), of a linear reference.
@@ -249,15 +252,15 @@ class ParticleCoupler:
         particles: The populations.
         gaps: Times between neighbours, (gap,).
         tolerance: Marginal error to be reached.
-        max_iterations: Most iterations for each pair; what they reach is taken, since a fit may pass through
-            references with too little noise.
+        max_iterations: Most iterations for each pair, and no more than some hundreds; what they reach is taken, since a
+            fit may pass through references with too little noise.
     """
 
     def __init__(
         self, particles: Sequence[np.ndarray], gaps: np.ndarray, *, tolerance: float, max_iterations: int
     ) -> None:
         self.particles, self.gaps = particles, gaps
-        self.options = {"tolerance": tolerance, "max_iterations": max_iterations, "check": False}
+        self.options = {"tolerance": tolerance, "max_iterations": min(max_iterations, _MOST_IN_A_FIT), "check": False}
         self._known: list[np.ndarray | None] = [None] * len(gaps)
 
     def __call__(self, law: LinearLaw) -> list[Coupled]:

@@ -1,7 +1,7 @@
 """Reference processes: what a population would do if nothing but its start were known."""
 
 from dynplat_bridges.references.base import AbstractLinearReference, AbstractReference, LinearTransition
-from dynplat_bridges.references.brownian import Brownian
+from dynplat_bridges.references.brownian import Brownian, DriftingBrownian
 from dynplat_bridges.references.custom import Custom
 from dynplat_bridges.references.gradient import GradientField
 from dynplat_bridges.references.linear import LinearSDE, OrnsteinUhlenbeck
@@ -15,6 +15,7 @@ __all__ = [
     "AbstractReference",
     "Brownian",
     "Custom",
+    "DriftingBrownian",
     "GradientField",
     "LinearSDE",
     "LinearTransition",

@@ -12,6 +12,7 @@ from dynplat_bridges.references.base import AbstractLinearReference, AbstractRef
 #: Where the class of each reference is; it is imported when a text names it.
 _PLACES: dict[str, str] = {
     "brownian": "dynplat_bridges.references.brownian:Brownian",
+    "drifting-brownian": "dynplat_bridges.references.brownian:DriftingBrownian",
     "ornstein-uhlenbeck": "dynplat_bridges.references.linear:OrnsteinUhlenbeck",
     "linear-sde": "dynplat_bridges.references.linear:LinearSDE",
     "lotka-volterra": "dynplat_bridges.references.lotka_volterra:LotkaVolterra",
@@ -60,8 +61,8 @@ def linear_reference_from(text: str, *, diffusion: float | tuple[float, ...] | N
     found = reference_from(text, diffusion=diffusion)
     if not isinstance(found, AbstractLinearReference):
         raise ArgumentError(
-            f"`reference` must have a linear drift here: brownian, ornstein-uhlenbeck or linear-sde; got {text!r}, "
-            "which `bridges/sbirr` takes."
+            f"`reference` must have a linear drift here: brownian, drifting-brownian, ornstein-uhlenbeck or "
+            f"linear-sde; got {text!r}, which `bridges/sbirr` takes."
         )
     return found
 

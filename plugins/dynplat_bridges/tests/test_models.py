@@ -36,7 +36,7 @@ def test_gaussian_law_has_the_moments_of_the_snapshots_and_goes_on():
 def test_leading_axes_of_sites():
     model = dp.load_model("bridges/gaussian")
     context, sites, _ = solved(model, DATA)
-    many = {name: value * np.array([0.5, 1.0, 2.0])[:, None, None] for name, value in sites.items()}
+    many = {name: np.multiply.outer([0.5, 1.0, 2.0], value[0]) for name, value in sites.items()}
     seen = observations_of(DATA)
     at = np.array([[0.2, 1.0]])
     law = model.process(many, context).condition(seen).at(at)
@@ -62,7 +62,8 @@ def test_particles_are_met_at_the_snapshots():
 
 
 def test_one_diffusion_for_all_pairs_or_one_for_each():
-    (_, whole, _), (_, each, law) = (solved(dp.load_model(f"bridges/{n}"), DATA) for n in ("multimarginal", "static"))
+    models = [dp.load_model(f"bridges/{name}", reference="brownian") for name in ("multimarginal", "static")]
+    (_, whole, _), (_, each, law) = (solved(model, DATA) for model in models)
     assert whole["diffusion"].shape == (1, 1, 2)
     assert each["diffusion"].shape == (1, 1, 4, 2)
     # What fits all pairs lies between what fits each.
@@ -84,13 +85,38 @@ def test_multimarginal_fits_the_drift():
 
 
 def test_static_refuses_an_open_drift_and_other_numbers_of_snapshots():
-    with pytest.raises(ArgumentError, match="must have a known drift; 'ornstein-uhlenbeck' leaves rate, centre open"):
-        dp.load_model("bridges/static", reference="ornstein-uhlenbeck")
+    with pytest.raises(ArgumentError, match="must have a known drift; 'ornstein-uhlenbeck' leaves centre, rate open"):
+        dp.load_model("bridges/static", reference="ornstein-uhlenbeck").prepare(DATA)
     model = dp.load_model("bridges/static", reference="ornstein-uhlenbeck:rate=0.8:centre=3,-1")
     context, sites, _ = solved(model, DATA)
-    np.testing.assert_array_equal(sites["centre"], [[[3.0, -1.0]]])
+    np.testing.assert_array_equal(sites["centre"], np.broadcast_to([3.0, -1.0], (1, 1, 4, 2)))
     with pytest.raises(ArgumentError, match=r"was fitted to 5 snapshots.*asked about 3"):
         model.process(sites, context).condition(observations_of(DATA.select_times([0, 1, 2])))
+
+
+def test_velocity_changes_the_fitted_diffusion_and_not_the_bridge():
+    _, sites, _ = solved(dp.load_model("bridges/static"), DATA)
+    moved = np.diff([particles.mean(axis=0) for particles in DATA.populations], axis=0)
+    np.testing.assert_allclose(sites["velocity"][0, 0], moved / np.diff(DATA.times)[:, None], atol=1e-4)
+    _, still, _ = solved(dp.load_model("bridges/static", reference="brownian"), DATA)
+    assert (sites["diffusion"][0, 0, 0] < still["diffusion"][0, 0, 0]).all()
+    at = np.array([[0.2, 0.9, 2.7]])
+    laws = [
+        solved(dp.load_model(f"bridges/{name}", reference=text, diffusion=0.7), DATA)[2].at(at)
+        for name in ("static", "multimarginal")
+        for text in ("brownian", "drifting-brownian")
+    ]
+    for law in laws[1:]:
+        np.testing.assert_allclose(law.covariance(), laws[0].covariance(), atol=1e-5)
+
+
+def test_automatic_references():
+    names = {}
+    for name in ("gaussian", "static", "multimarginal"):
+        model = dp.load_model(f"bridges/{name}")
+        names[name] = [model.prepare(DATA.select_times(range(count)))["reference"] for count in (2, 3, 4)]
+    assert names.pop("static") == ["drifting-brownian"] * 3
+    assert set(map(tuple, names.values())) == {("drifting-brownian", "drifting-brownian", "linear-sde")}
 
 
 def test_noise_too_small_for_the_iterations_is_refused():

@@ -8,7 +8,7 @@ import torch
 
 from dynplat.errors import ArgumentError, DataError
 from dynplat.model import Context
-from dynplat_bridges.references import Brownian, LinearSDE, OrnsteinUhlenbeck, reference_from
+from dynplat_bridges.references import Brownian, DriftingBrownian, LinearSDE, OrnsteinUhlenbeck, reference_from
 
 CONTEXT = Context(1, ("x", "y"), values={"location": np.array([1.0, 2.0]), "scale": np.array([0.5, 3.0]), "span": 4.0})
 
@@ -30,7 +30,9 @@ def test_ornstein_uhlenbeck_transition_has_its_closed_form():
     np.testing.assert_allclose(Q[0], np.diag(sigma**2 * (1 - decay**2) / (2 * rate)), rtol=1e-13)
 
 
-@pytest.mark.parametrize("reference", [Brownian(), OrnsteinUhlenbeck(), LinearSDE()], ids=lambda r: type(r).__name__)
+@pytest.mark.parametrize(
+    "reference", [Brownian(), DriftingBrownian(), OrnsteinUhlenbeck(), LinearSDE()], ids=lambda r: type(r).__name__
+)
 def test_drift_is_the_slope_of_the_transition_with_leading_axes_in_torch(reference):
     rng = np.random.default_rng(0)
     parameters = {
