@@ -1,6 +1,9 @@
-"""What needs torch: the fit of references that are networks."""
+"""What needs torch: the fit of references that are networks, and networks that are regressed."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -52,3 +55,45 @@ def fit_by_adam(
     if not after < before:
         return parameters
     return {name: value.detach().numpy().copy() for name, value in current.items()}
+
+
+def train_network(
+    inputs: np.ndarray,
+    outputs: np.ndarray,
+    *,
+    hidden: Sequence[int],
+    num_steps: int,
+    batch: int,
+    learning_rate: float,
+    seed: int,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Train a network of hyperbolic tangents on mean squares, (row, input) to (row, output); it starts from zero."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [inputs.shape[1], *hidden, outputs.shape[1]]
+    weights = [
+        (torch.randn(old, new, generator=generator, dtype=torch.float64) / old**0.5) for old, new in pairwise(sizes)
+    ]
+    weights[-1] = 0.0 * weights[-1]
+    biases = [torch.zeros(new, dtype=torch.float64) for new in sizes[1:]]
+    x, y = torch.tensor(inputs), torch.tensor(outputs)
+
+    def evaluate(rows: torch.Tensor) -> torch.Tensor:
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            rows = torch.tanh(rows @ weight + bias)
+        return rows @ weights[-1] + biases[-1]
+
+    trained = [value.requires_grad_() for value in (*weights, *biases)]
+    optimiser = torch.optim.Adam(trained, lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, num_steps)
+    for _ in range(num_steps):
+        rows = torch.randint(len(x), (min(batch, len(x)),), generator=generator)
+        optimiser.zero_grad()
+        torch.mean((evaluate(x[rows]) - y[rows]) ** 2).backward()
+        optimiser.step()
+        schedule.step()
+
+    def network(points: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return evaluate(torch.tensor(points)).numpy()
+
+    return network

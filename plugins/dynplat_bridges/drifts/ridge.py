@@ -66,7 +66,7 @@ class KernelRidge(AbstractRegression):
         check_shapes(states, targets, grid, noise)
         coordinates = Coordinates.of(states)
         z = coordinates.all(states)
-        coefficients = _linear_part(z, targets) if self.linear else np.zeros((len(grid), z.shape[2] + 1, z.shape[2]))
+        coefficients = linear_part(z, targets) if self.linear else np.zeros((len(grid), z.shape[2] + 1, z.shape[2]))
         left = targets - coefficients[:, 0] - np.einsum("nti,tij->ntj", z, coefficients[:, 1:])
         span = float(np.ptp(grid)) or 1.0
         s = (np.asarray(grid) - grid[0]) / span
@@ -127,7 +127,7 @@ class KernelRidge(AbstractRegression):
         return inducing, weights
 
 
-def _linear_part(z: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def linear_part(z: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Coefficients (time, 1 + channel, channel) of a constant and z at each time; slopes have a small penalty."""
     design = np.concatenate([np.ones((*z.shape[:2], 1)), z], axis=-1)
     gram = np.einsum("nti,ntj->tij", design, design)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dynplat.errors import ArgumentError
-from dynplat_bridges.drifts import KernelRidge
+from dynplat_bridges.drifts import KernelRidge, NeuralRegression
 from dynplat_bridges.drifts.base import Coordinates
 
 
@@ -78,6 +78,23 @@ def test_the_kernel_finds_what_is_not_linear():
 
     assert error(num_inducing=0) > 0.5
     assert error(num_inducing=150) < 0.15
+
+
+def test_a_network_finds_what_is_not_linear_too():
+    states, grid, rng = _paths(particles=2000)
+    bend = np.abs(Coordinates.of(states).all(states))
+    noise = np.full((len(grid), 2), 1.0)
+    targets = bend + rng.standard_normal(states.shape)
+    network = NeuralRegression(hidden=(32,), num_steps=100, batch=512, learning_rate=3e-2)
+    fitted = network.fit(states, targets, grid, noise, seed=0)
+    found = np.stack([fitted.drift(k, states[:, k]) for k in range(len(grid))], axis=1)
+    assert np.sqrt(np.mean((found - bend) ** 2)) < 0.2
+    np.testing.assert_allclose(fitted.spread[0] @ fitted.spread[0].T, np.eye(2), atol=0.15)
+    brief = NeuralRegression(hidden=(8,), num_steps=3)
+    first, again = (brief.fit(states, targets, grid, noise, seed=0).drift(1, states[:, 1]) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    with pytest.raises(ArgumentError, match="`hidden` must be one or more widths"):
+        NeuralRegression(hidden=())
 
 
 def test_populations_without_spread_and_seeds():
