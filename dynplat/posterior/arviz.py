@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 DIMS = ("chain", "draw", "sample", "pred_id", "series", "time", "channel", "input", "component", "quantile", "row")
 #: Name of the observed variable in every group that holds one.
 OBSERVED = "y"
+#: Dimensions of the sites that are summarised at once.
+_MOST_DIMS = 40
 #: PSIS fits a tail of at least five draws, a fifth of all.
 _LOO_DRAWS = 25
 
@@ -253,8 +255,26 @@ def summarise_tree(tree: xr.DataTree, standard_errors: Mapping[str, np.ndarray],
 
 def _table(tree: xr.DataTree, **options: Any) -> Any:
     import arviz_stats
+    import pandas as pd
 
-    return arviz_stats.summary(tree, **options)
+    lots = _lots(group_of(tree, options.get("group", "posterior"))) if options.get("var_names") is None else []
+    if len(lots) < 2:
+        return arviz_stats.summary(tree, **options)
+    tables: list[Any] = [arviz_stats.summary(tree, **{**options, "var_names": names}) for names in lots]
+    return pd.concat(tables)
+
+
+def _lots(sites: xr.Dataset) -> list[list[str]]:
+    """Sites in lots of few dimensions: ArviZ brings all that it is given into one array, and NumPy has at most 64."""
+    lots: list[list[str]] = []
+    dims: set[Any] = set()
+    for name, site in sites.data_vars.items():
+        dims = dims | set(site.dims)
+        if not lots or len(dims) > _MOST_DIMS:
+            lots.append([])
+            dims = set(site.dims)
+        lots[-1].append(str(name))
+    return lots
 
 
 def loo_of_tree(tree: xr.DataTree, **options: Any) -> Any:

@@ -152,6 +152,20 @@ def test_summary_of_a_point_estimate_has_its_standard_errors(fit, ragged) -> Non
     np.testing.assert_array_equal(posterior.standard_errors["tau"], errors["tau"])
 
 
+@pytest.mark.parametrize("num_draws", [1, 6])
+def test_sites_are_summarised_however_many_dimensions_they_have(ragged, conjugate, num_draws) -> None:
+    """NumPy has 64 dimensions, and the weights of a network more."""
+    core = (2, *(1,) * 7)
+    draws = {f"w{k}": np.random.default_rng(k).standard_normal((1, num_draws, *core)) for k in range(9)}
+    infos = {name: SiteInfo(name, "param", core, False) for name in draws}
+    parts = {"method": "train", "language": "pyro", "seed": 0}
+    table = Posterior.from_draws(conjugate.Level(), summarise(ragged), ragged, draws, infos, **parts).summary()
+    assert list(table.index) == [f"{name}[{row}, 0, 0, 0, 0, 0, 0, 0]" for name in draws for row in (0, 1)]
+    np.testing.assert_allclose(
+        table["mean"], [w.reshape(num_draws, 2)[:, k].mean() for w in draws.values() for k in (0, 1)]
+    )
+
+
 def test_named_dimensions_carry_the_names_of_the_data(ragged, conjugate) -> None:
     draws = {"mu": np.zeros((1, 2, 2)), "tau": np.zeros((1, 2, 3, 2)), "mix": np.zeros((1, 2, 2, 4))}
     infos = {
