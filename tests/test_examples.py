@@ -19,6 +19,7 @@ PRINTED = {
     "deep_forecasts": r"CRPS, network minus oscillators: -?\d+\.\d+ \+- \d+\.\d+",
     "compare_models": r"CRPS of smooth minus that of level: [+-]\d+\.\d+ \+- \d+\.\d+",
     "hierarchical_pyro": r"partial   root mean squared error of log rate \d\.\d+",
+    "five_families": r"smallest energy score after: [a-z]+/[^,]+, \d\.\d+",
     "irregular_clinical": r"CRPS, joint minus each by itself: -?\d+\.\d+ \+- \d+\.\d+",
 }
 
