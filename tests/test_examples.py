@@ -14,6 +14,7 @@ SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 
 #: What each script must print: the figures that its text talks about.
 PRINTED = {
+    "population_bridge": r"rotation [01]\.\d+ \(true 1\.0\)",
     "heart_transplants": r"rather than recoveries: -2 log L lower by -?\d+\.\d",
     "cylinder_wake": r"CRPS, affine over quadratic: \d+\.\d",
     "deep_forecasts": r"CRPS, network minus oscillators: -?\d+\.\d+ \+- \d+\.\d+",
