@@ -122,6 +122,22 @@ def test_seeds_saving_and_the_order_of_particles(tmp_path):
         assert float(sites[name][0]) == pytest.approx(value, rel=0.05)
 
 
+def test_leading_axes_of_sites_and_other_frameworks():
+    data, _, _ = _snapshots()
+    model, context = _options(num_steps=10), summarise(data)
+    sites = {name: np.full((2, 1), value) for name, value in TRUTH.items()}
+    sites["diffusion"] = np.array([[[0.1, 0.1]], [[0.3, 0.3]]])
+    law = model.process(sites, context).condition(observations_of(data)).at(np.array([[0.5, 5.5]]))
+    drawn = law.draws(40, random=random_source(0, np.empty(0)))
+    assert drawn.shape == (40, 2, 1, 2, 2)
+    spread = drawn.std(axis=0)[:, 0, 0]
+    assert (spread[1] > 1.5 * spread[0]).all()  # more noise, wider in between
+    for framework in ("torch", "jax"):
+        answer = dp.predict(_fit(), [0.5, 5.5], num_draws=8, framework=framework).dataset["draws"].values
+        assert answer.shape == (8, 1, 2, 2)
+        assert np.isfinite(answer).all()
+
+
 def test_a_diffusion_is_fitted():
     data, _, _ = _snapshots()
     model = _options(diffusion=None)
