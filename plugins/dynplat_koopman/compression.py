@@ -27,7 +27,7 @@ from scipy.linalg import eigh, svd
 
 from dynplat.errors import ArgumentError, DataError
 from dynplat_koopman.dictionaries.base import AbstractDictionary
-from dynplat_koopman.gram import inverse_root
+from dynplat_koopman.gram import inverse_root, num_kept
 from dynplat_koopman.pairs import Pairs
 
 #: Rows of a block, in columns of [Psi_x, Psi_y]: the triangle that is carried along costs a quarter of it.
@@ -250,7 +250,9 @@ def _from_triangle(R: np.ndarray, N: int, count: int, rank: int | None, toleranc
     scales = np.where(sizes[0] > 0, sizes[0], 1.0)
     before, after = R[:, :N] / scales, R[:, N:] / scales
     U, S, V = svd(before[:N])
-    r = _kept(S, V, rank, tolerance)
+    names = [f"function {j}" for j in range(N)]
+    # Singular values are roots of eigenvalues, with all digits.
+    r = num_kept(S**2, (N * _roundings(N)) ** 2, V[-1], sizes[0] > 0, names, rank=rank, tolerance=tolerance)
     _check_count(r, count, None)
     turned = after @ (V[:r].conj().T / S[:r])
     inside = U.conj().T @ turned[:N]
@@ -345,26 +347,6 @@ def checked_weights(weights: Any, count: int) -> np.ndarray:
     if not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
         raise ArgumentError("`weights` must be finite, not negative, and not all 0: they are those of a measure.")
     return found
-
-
-def _kept(S: np.ndarray, V: np.ndarray, rank: int | None, tolerance: float | None) -> int:
-    N = len(S)
-    if rank is not None and not 1 <= rank <= N:
-        raise ArgumentError(f"`rank` must be between 1 and the number of functions, {N}; got {rank}.")
-    if tolerance is not None and not 0 <= tolerance < 1:
-        raise ArgumentError(f"`tolerance` must be in [0, 1); got {tolerance}.")
-    independent = int((N * _roundings(N) * S[0] < S).sum())
-    if rank is None and tolerance is None and independent < N:
-        heaviest = sorted(np.argsort(-np.abs(V[-1]))[:3].tolist())
-        raise DataError(
-            f"the Gram matrix is singular: {N} functions have rank {independent} at these points (functions "
-            f"{heaviest} weigh most in a combination that vanishes).",
-            hint="Leave functions out, or allow to drop combinations with `tolerance` or `rank`.",
-        )
-    kept = N if rank is None else rank
-    if tolerance is not None:
-        kept = min(kept, int((S > np.sqrt(tolerance) * S[0]).sum()))
-    return min(kept, independent)
 
 
 def _check_count(functions: int, count: int, tolerance: float | None) -> None:

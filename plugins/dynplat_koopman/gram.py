@@ -32,35 +32,61 @@ def inverse_root(
         ArgumentError: `rank` is more than the data determine, or a value is out of range.
     """
     N = len(gram)
-    floor = _ROUNDINGS * N * np.finfo(np.float64).eps
-    if tolerance is not None and not 0 <= tolerance < 1:
-        raise ArgumentError(f"`tolerance` must be in [0, 1); got {tolerance}.")
-    if rank is not None and not 1 <= rank <= N:
-        raise ArgumentError(f"`rank` must be in 1, ..., {N}; got {rank}.")
     size = np.sqrt(np.real(np.diagonal(gram)))
     seen = size > 0
     unit = np.where(seen, size, 1.0)
-    scaled = gram / np.outer(unit, unit)
+    scaled, floor = gram / np.outer(unit, unit), _ROUNDINGS * N * np.finfo(np.float64).eps
     if rank is None and not tolerance and seen.all():
         root = _of_regular(scaled, floor)
         if root is not None:
             return root / unit[:, None]
-    values, vectors = np.linalg.eigh(scaled)
+    values, vectors = (part[..., ::-1] for part in np.linalg.eigh(scaled))
+    count = num_kept(values, floor, vectors[:, -1], seen, names, rank=rank, tolerance=tolerance)
+    return (vectors[:, :count] / np.sqrt(values[:count])) / unit[:, None]
+
+
+def num_kept(
+    values: np.ndarray,
+    floor: float,
+    last: np.ndarray,
+    seen: np.ndarray,
+    names: Sequence[str],
+    *,
+    rank: int | None,
+    tolerance: float | None,
+) -> int:
+    """How many directions are kept, those of the largest eigenvalues: the one place that decides it.
+
+    Args:
+        values: Eigenvalues of the Gram matrix of functions of mean square 1, from the largest, (N,).
+        floor: Eigenvalues up to this part of the largest are rounding.
+        last: Coefficients of the direction of the smallest eigenvalue, (N,), for messages.
+        seen: Which functions are not zero on all data, (N,).
+        names: Names of the functions.
+        rank: As in `inverse_root`.
+        tolerance: As in `inverse_root`.
+
+    Raises:
+        DataError: As in `inverse_root`.
+        ArgumentError: As in `inverse_root`.
+    """
+    N = len(values)
+    if tolerance is not None and not 0 <= tolerance < 1:
+        raise ArgumentError(f"`tolerance` must be in [0, 1); got {tolerance}.")
+    if rank is not None and not 1 <= rank <= N:
+        raise ArgumentError(f"`rank` must be in 1, ..., {N}; got {rank}.")
     # A tolerance below rounding would keep directions that are nothing but rounding.
-    is_kept = values > max(floor, tolerance or 0.0) * values[-1]
-    determined = int(is_kept.sum())
+    determined = int((values > max(floor, tolerance or 0.0) * values[0]).sum())
     if determined < N and rank is None and tolerance is None:
         raise DataError(
             f"the Gram matrix is singular: {N} functions have rank {determined} on these data "
-            f"(eigenvalues up to {floor:.2g} of the largest count as zero). {_culprits(vectors[:, 0], seen, names)}",
+            f"(eigenvalues up to {floor:.2g} of the largest count as zero). {_culprits(last, seen, names)}",
             hint="Leave functions out, standardise the variables, or give `rank` or `tolerance` to keep the "
-            "directions that the data determine, or `ridge`.",
+            "directions that the data determine (or a `ridge`, where there is one).",
         )
-    if rank is not None:
-        if rank > determined:
-            raise ArgumentError(f"`rank` must be at most {determined}, what the data determine; got {rank}.")
-        is_kept[: N - rank] = False
-    return (vectors[:, is_kept] / np.sqrt(values[is_kept])) / unit[:, None]
+    if rank is not None and rank > determined:
+        raise ArgumentError(f"`rank` must be at most {determined}, what the data determine; got {rank}.")
+    return determined if rank is None else rank
 
 
 def _of_regular(scaled: np.ndarray, floor: float) -> np.ndarray | None:
