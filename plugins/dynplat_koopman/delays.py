@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from dynplat.arrays import Array, array_namespace
+from dynplat.arrays import Array, array_namespace, asarray_like, concrete
 from dynplat.data import Trajectories
 from dynplat.errors import ArgumentError, DataError
+from dynplat.process.gaps import gaps_between
 from dynplat_koopman.grid import Gaps, grids_of
+from dynplat_koopman.power import SAME_STEP
 
 
 def delay_vectors(values: Array, num_delays: int, *, spacing: int = 1) -> Array:
@@ -95,6 +99,45 @@ def embed(
         time_unit=data.time_unit,
         time_origin=data.time_origin,
     )
+
+
+@dataclass(frozen=True)
+class Window:
+    """The rows that the delay vector of a row reaches over: itself and so many rows before it, one step apart each.
+
+    Args:
+        num_delays: Number of delays.
+        step: Time between neighbouring rows.
+    """
+
+    num_delays: int
+    step: float
+
+    def whole(self, complete: Array, times: Array) -> Array:
+        """Which rows have a delay vector, (..., time): they and those before them are complete, and a step apart."""
+        xp = array_namespace(complete)
+        known = concrete(times)
+        times = times if known is None else np.asarray(known, dtype=np.float64)
+        gaps = gaps_between(times)
+        # What rounding of the times themselves may add to a gap.
+        slack = 4.0 * np.finfo(np.float64).eps * abs(times)
+        follows = asarray_like(abs(gaps - self.step) <= SAME_STEP * self.step + slack, complete)
+        whole = complete
+        for _ in range(self.num_delays):
+            before = xp.concat([xp.zeros_like(whole[..., :1]), whole[..., :-1]], axis=-1)
+            whole = complete & follows & before
+        return whole
+
+    def vectors(self, values: Array) -> Array:
+        """Delay vectors (..., time, (num_delays + 1) d) of rows, the newest first; before the first row it is repeated.
+
+        Only those of `whole` rows mean something.
+        """
+        xp = array_namespace(values)
+        parts = [values]
+        for _ in range(self.num_delays):
+            parts.append(xp.concat([parts[-1][..., :1, :], parts[-1][..., :-1, :]], axis=-2))
+        return xp.concat(parts, axis=-1)
 
 
 def _check_delays(num_delays: int, spacing: int) -> None:

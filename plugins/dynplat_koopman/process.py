@@ -19,6 +19,16 @@ the state goes on linearly, and is filtered from the rows there through y = C z 
 row that it follows, is that of predictions up to m rows ahead. A dictionary that is learned by it is good for more than
 a single step. Forecasts, too, are linear from the last lifted row.
 
+With `lift_noise` = S a lifted row says its state with an error, z_t = psi(y_t) + N(0, S): what the noise of the row
+does to psi, and what psi leaves out. P_t is then Q + F S F^T after it.
+
+With a `window` the state is psi of a delay vector: of a row and those before it. A row is lifted where all of them are
+complete and a step apart, and is filtered elsewhere, as at the start of a series and behind a hole.
+
+With a `domain` rows outside of it are not lifted either: where no data were, nobody knows what psi becomes, and with
+polynomials simulations would run away. A state that has left it goes on linearly until a row lies in it again. Whether
+a row is lifted depends on this row and those before it, so that the law is a proper density all the same.
+
 `LinearSDE` itself is the coherent alternative, in which z is hidden everywhere and only y = C z + r is seen.
 """
 
@@ -35,28 +45,25 @@ from dynplat.arrays import (
     array_namespace,
     asarray_like,
     concrete,
-    epsilon,
     eye_like,
     symmetrise,
     take_rows,
 )
 from dynplat.errors import ArgumentError
 from dynplat.process import (
-    AbstractConditional,
     AbstractProcess,
     Draw,
-    GaussianPredictive,
     LinearGaussian,
     LinearSDE,
 )
 from dynplat.process.dynamics.base import real_like
 from dynplat.process.gaps import gaps_between, grid_transitions
 from dynplat.process.gaussian_predictive import draw_noise
-from dynplat.process.grid import Grid, check_order, check_start, inputs_of, merge_times, rows_of, with_a_row
+from dynplat.process.grid import check_order
 from dynplat_koopman import segments
-
-#: Variance, beside the mean square of a function, with which a row that ends a hole says what its function is.
-_LIFT_NOISE = 1e-10
+from dynplat_koopman.conditional import LiftedConditional
+from dynplat_koopman.delays import Window
+from dynplat_koopman.known import before_each, last_complete, moved_by, scaled
 
 
 class Lifted(AbstractProcess):
@@ -70,9 +77,14 @@ class Lifted(AbstractProcess):
         anchor: Values (channel,) that stand in for rows that are not complete where the dictionary is evaluated, so
             that it stays finite there; None for 0. Nothing depends on them.
         lift_every: Every how many complete rows of a series the state is lifted anew.
+        lift_noise: Covariance S of the error of a lifted state, (..., series or 1, n, n); None for 0.
+        window: What rows a delay vector reaches over, where `lift` is a function of delay vectors.
+        domain: Which rows (..., time, channel), or delay vectors, are lifted, a function to booleans (..., time); None
+            for all.
 
     Raises:
-        ArgumentError: The process starts from its stationary law or a diffuse one, or has `D`; `lift_every` is below 1.
+        ArgumentError: The process starts from its stationary law or a diffuse one, or has `D`; `lift_every` is below 1,
+            or above it beside a `window`.
     """
 
     def __init__(
@@ -83,6 +95,9 @@ class Lifted(AbstractProcess):
         noise_scale: Callable[[Array], Array] | None = None,
         anchor: Array | None = None,
         lift_every: int = 1,
+        lift_noise: Array | None = None,
+        window: Window | None = None,
+        domain: Callable[[Array], Array] | None = None,
     ) -> None:
         if process.is_stationary or process.diffuse is not None or process.D is not None:
             raise ArgumentError(
@@ -90,11 +105,16 @@ class Lifted(AbstractProcess):
             )
         if lift_every < 1:
             raise ArgumentError(f"`lift_every` of Lifted must be at least 1; got {lift_every}.")
+        if window is not None and lift_every > 1:
+            raise ArgumentError(f"`lift_every` of Lifted must be 1 with a `window` of delays; got {lift_every}.")
         self.process = process
         self.lift = lift
+        self.window = window
+        self.domain = domain
         self.noise_scale = noise_scale
         self.anchor = anchor
         self.lift_every = lift_every
+        self.lift_noise = lift_noise
 
     @property
     def like(self) -> Array:
@@ -114,18 +134,18 @@ class Lifted(AbstractProcess):
         """
         values, mask, inputs = self._arrays(observations)
         F, Q, c = self._transitions(observations.times, inputs)
-        lifted = self._lifted_rows(mask)
-        psi = self._psi(values, lifted)
+        lifted, psi = self._lifted(values, mask, observations.times)
         scale = self._scale(psi, lifted)
         numbers = concrete(lifted)
         if numbers is not None and not self._has_holes(observations.mask, numbers):
-            chain = self._observed_chain(F, Q, c, psi, scale)
+            chain = self._observed_chain(F, self._after(F, scaled(Q, scale)), c, psi)
             return chain.log_prob_steps(Observations(observations.times, values, observations.mask))
         cut = None if numbers is None or numbers.ndim != 2 else segments.cut(numbers)
         if cut is not None:
             known = Observations(observations.times, values, mask)
-            return segments.log_prob_steps(self.process, cut, known, F, Q, c, psi, scale)
-        chain = self._chain(F, _times(Q, scale), self._offsets(F, c, psi, lifted), lifted)
+            return segments.log_prob_steps(self.process, cut, known, F, Q, c, psi, scale, self.lift_noise)
+        Q = self._after(F, scaled(Q, scale), before_each(lifted, False))
+        chain = self._chain(F, Q, self._offsets(F, c, psi, before_each(lifted, False)), lifted)
         return chain.log_prob_steps(Observations(observations.times, values, observations.mask))
 
     def sample(self, times: Array, *, random: Random, inputs: Array | None = None) -> Draw:
@@ -141,16 +161,26 @@ class Lifted(AbstractProcess):
         lead = np.broadcast_shapes(process.batch_shape, tuple(F.shape[:-3]), tuple(times.shape[:-1]))
         noise = draw_noise(Q, (*lead, size, Q.shape[-1]), random)
         fuzz = draw_noise(process.R[..., None, :, :], (*lead, size, process.num_channels), random)
+        slips, every = None, np.ones((*times.shape, process.num_channels), dtype=bool)
+        reach = 0 if self.window is None else self.window.num_delays
+        if self.lift_noise is not None:
+            slips = draw_noise(self.lift_noise[..., None, :, :], (*lead, size, Q.shape[-1]), random)
         z = process.m0 + draw_noise(process.P0, (*lead, Q.shape[-1]), random)
         values, states, scale = [], [], None
         for row in range(size):
             if row:
                 here = 0 if F.shape[-3] == 1 else row
                 shock = noise[..., row, :]
-                if (row - 1) % self.lift_every == 0:
-                    psi = self.lift(values[-1][..., None, :])
-                    z = psi[..., 0, :]
-                    scale = None if self.noise_scale is None else xp.sqrt(self.noise_scale(psi))
+                if (row - 1) % self.lift_every == 0 and row > reach:
+                    recent = slice(row - 1 - reach, row)
+                    seen, shown = xp.stack(values[recent], axis=-2), asarray_like(every[..., recent, :], like)
+                    is_lifted, psi = self._lifted(seen, shown, times[..., recent])
+                    is_lifted, psi = is_lifted[..., -1:], psi[..., -1:, :]
+                    known = psi[..., 0, :] if slips is None else psi[..., 0, :] + slips[..., row - 1, :]
+                    z = xp.where(is_lifted, known, z)
+                    if self.noise_scale is not None:
+                        new = xp.sqrt(self.noise_scale(psi))
+                        scale = xp.where(is_lifted, new, xp.ones_like(new) if scale is None else scale)
                 shock = shock if scale is None else scale * shock
                 z = (F[..., here, :, :] @ z[..., None])[..., 0] + shock
                 z = z if c is None else z + c[..., 0 if c.shape[-2] == 1 else row, :]
@@ -176,30 +206,42 @@ class Lifted(AbstractProcess):
         inputs = inputs if process.has_inputs else None
         return grid_transitions(process.dynamics, gaps, inputs, self.like, share=process.share_gaps)
 
-    def _lifted_rows(self, mask: Array) -> Array:
-        """Whether each row is lifted, (..., series, time)."""
-        xp = array_namespace(mask)
-        complete = xp.all(mask, axis=-1)
-        if self.lift_every == 1:
-            return complete
-        number = xp.cumulative_sum(xp.astype(complete, xp.int32), axis=-1) - 1
-        return complete & (number % self.lift_every == 0)
-
-    def _psi(self, values: Array, complete: Array) -> Array:
-        """Lifted rows; a row that is not lifted is replaced by the anchor, and not used."""
+    def _lifted(self, values: Array, mask: Array, times: Array) -> tuple[Array, Array]:
+        """Whether each row is lifted, (..., time), and its psi, (..., time, n); others have that of the anchor."""
         xp = array_namespace(values)
-        anchor = 0.0 if self.anchor is None else asarray_like(self.anchor, values)
-        return self.lift(xp.where(complete[..., None], values, anchor))
+        complete = xp.all(mask, axis=-1)
+        anchor = xp.zeros_like(values[..., :1, :])
+        if self.anchor is not None:
+            anchor = anchor + asarray_like(self.anchor, values)
+        values = xp.where(complete[..., None], values, anchor)
+        if self.window is not None:
+            complete = self.window.whole(complete, times)
+            values, anchor = self.window.vectors(values), self.window.vectors(anchor)
+        if self.domain is not None:
+            inside = self.domain(values)
+            complete, values = complete & inside, xp.where(inside[..., None], values, anchor)
+        if self.lift_every > 1:
+            number = xp.cumulative_sum(xp.astype(complete, xp.int32), axis=-1) - 1
+            complete = complete & (number % self.lift_every == 0)
+        return complete, self.lift(values)
 
     def _scale(self, psi: Array, complete: Array) -> Array | None:
         """By what the noise into each row is multiplied, (..., time): as the last complete row before it says."""
         if self.noise_scale is None:
             return None
         xp = array_namespace(psi)
-        last = _last_complete(complete)
+        last = last_complete(complete)
         scale = self.noise_scale(psi)
         held = take_rows(scale, xp.where(last >= 0, last, xp.zeros_like(last)), num_core=0)
         return xp.where(last >= 0, held, xp.ones_like(held))
+
+    def _after(self, F: Array, Q: Array, known: Array | None = None) -> Array:
+        """Noise into rows after lifted ones, all or those that `known` names, with what comes of the lifted state's."""
+        if self.lift_noise is None:
+            return Q
+        xp = array_namespace(F)
+        more = symmetrise(F @ self.lift_noise[..., None, :, :] @ xp.matrix_transpose(F))
+        return Q + (more if known is None else xp.where(known[..., None, None], more, xp.zeros_like(more)))
 
     def _has_holes(self, mask: Array, lifted: np.ndarray) -> bool:
         """Whether something is observed in a row after one that is not lifted (while nobody can look: yes)."""
@@ -208,223 +250,36 @@ class Lifted(AbstractProcess):
             return True
         return bool((np.any(numbers, axis=-1)[..., 1:] & ~lifted[..., :-1]).any())
 
-    def _offsets(self, F: Array, c: Array | None, psi: Array, complete: Array) -> Array:
-        """Offsets of the transitions: after a complete row, where its lifted state goes."""
+    def _offsets(self, F: Array, c: Array | None, psi: Array, known: Array) -> Array:
+        """Offsets of the transitions: where the row before is known, where its lifted state goes."""
         xp = array_namespace(psi)
-        moved = _moved(F, psi)
-        moved = xp.where(_before(complete, False)[..., None], moved, xp.zeros_like(moved))
+        moved = moved_by(F, psi)
+        moved = xp.where(known[..., None], moved, xp.zeros_like(moved))
         return moved if c is None else moved + c
 
     def _chain(self, F: Array, Q: Array, c: Array, complete: Array) -> LinearGaussian:
         """The chain of z that forgets, after a complete row, everything but that row."""
         process = self.process
         xp = array_namespace(F)
-        known = _before(complete, False)[..., None, None]
+        known = before_each(complete, False)[..., None, None]
         F = xp.where(known, xp.zeros_like(F), F)
         d = None if process.d is None else process.d[..., None, :]
         H, R = process.H[..., None, :, :], process.R[..., None, :, :]
         return LinearGaussian(F, Q, H, R, process.m0, process.P0, c, d, driver=process.driver)
 
-    def _observed_chain(self, F: Array, Q: Array, c: Array | None, psi: Array, scale: Array | None) -> LinearGaussian:
+    def _observed_chain(self, F: Array, Q: Array, c: Array | None, psi: Array) -> LinearGaussian:
         """The chain of C z + d, each row of which depends on the row before through its lifted state only."""
         process, H = self.process, self.process.H
         xp = array_namespace(F)
         transposed = xp.matrix_transpose(H)
-        moved = _moved(H[..., None, :, :] @ F, psi)
+        moved = moved_by(H[..., None, :, :] @ F, psi)
         if c is not None:
             moved = moved + (H[..., None, :, :] @ c[..., None])[..., 0]
         start = (H @ process.m0[..., None])[..., 0]
         if process.d is not None:
             moved, start = moved + process.d[..., None, :], start + process.d
         identity = eye_like(process.num_channels, H)[None]
-        noise = _times(symmetrise(H[..., None, :, :] @ Q @ transposed[..., None, :, :]), scale)
+        noise = symmetrise(H[..., None, :, :] @ Q @ transposed[..., None, :, :])
         spread = symmetrise(H @ process.P0 @ transposed)
         R = process.R[..., None, :, :]
         return LinearGaussian(0.0 * identity, noise, identity, R, start, spread, moved, driver=process.driver)
-
-
-class LiftedConditional(AbstractConditional):
-    """A lifted process given observations.
-
-    Between a complete row and the next row that says something, the law is linear from the former; a complete row that
-    ends a hole tells the rows inside it what their lifted future was, as an observation of z with next to no noise.
-    With `lift_every` above 1, where such ends are the rule, the last row of a segment says what its channels say.
-
-    Args:
-        lifted: The process.
-        observations: The observations.
-    """
-
-    def __init__(self, lifted: Lifted, observations: Observations) -> None:
-        self.lifted = lifted
-        self.observations = observations
-
-    def at(self, times: Array, *, inputs: Array | None = None) -> GaussianPredictive:
-        """Return the joint law at `times`, (..., series or 1, query), non-decreasing along the query axis.
-
-        Args:
-            times: Query times at or after the first observed row.
-            inputs: Inputs at the query times (see `LinearSDEConditional.at`).
-
-        Raises:
-            ArgumentError: Times decrease, lie off the grid of steps, or before the first row.
-            NoDensityError: The law has no density at the observations.
-        """
-        lifted, process, like = self.lifted, self.lifted.process, self.lifted.like
-        seen = with_a_row(self.observations, times)
-        check_order(times, gaps_between(times))
-        early = check_start(seen.times, times)
-        seen = _recent(seen, times, lifted._lifted_rows(seen.mask))
-        grid = merge_times(seen.times, times)
-        on_grid = Observations(
-            times=grid.times,
-            values=rows_of(seen.values, grid.observed, like),
-            mask=rows_of(seen.mask, grid.observed, like),
-            inputs=self._inputs(seen.inputs, inputs, grid) if process.has_inputs else None,
-        )
-        values, mask, held = lifted._arrays(on_grid)
-        F, Q, c = lifted._transitions(grid.times, held)
-        complete = lifted._lifted_rows(mask)
-        psi = lifted._psi(values, complete)
-        Q = _times(Q, lifted._scale(psi, complete))
-        chain, observations = self._chain(F, Q, c, psi, complete, values, mask, grid.times, early)
-        answer = chain.predictive(observations, grid.rows)
-
-        def draw_states(num_draws: int, random: Random) -> Array:
-            return answer.draws(num_draws, random=random, of="state")
-
-        d = None if process.d is None else process.d[..., None, :]
-        return GaussianPredictive(
-            answer.means, answer.covs, process.H[..., None, :, :], d, process.R[..., None, :, :], draw_states
-        )
-
-    def _inputs(self, known: Array | None, asked: Array | None, grid: Grid) -> Array:
-        if known is None:
-            raise ArgumentError("the process reads inputs (`B`), and the observations have none.")
-        like = self.lifted.like
-        return inputs_of(real_like(known, like), None if asked is None else real_like(asked, like), grid, like)
-
-    def _chain(
-        self,
-        F: Array,
-        Q: Array,
-        c: Array | None,
-        psi: Array,
-        complete: Array,
-        values: Array,
-        mask: Array,
-        times: Array,
-        early: Array | float,
-    ) -> tuple[LinearGaussian, Observations]:
-        """The chain of z with the lifted rows in it, and what it sees.
-
-        A complete row that follows a complete row (or starts the series) is set to its lifted state; one that ends a
-        hole observes it, so that the hole hears of it.
-        """
-        lifted, process = self.lifted, self.lifted.process
-        xp = array_namespace(psi)
-        before = _before(complete, True)
-        given = complete & before
-        c = lifted._offsets(F, c, psi, complete)
-        c = xp.where(given[..., None], psi, c)
-        known = _before(complete, False)[..., None, None]
-        F = xp.where(known, xp.zeros_like(F), F)
-        Q = xp.where(given[..., None, None], xp.zeros_like(Q), Q)
-        first = given[..., 0]
-        m0 = xp.where(first[..., None], psi[..., 0, :], process.m0 + early)
-        P0 = xp.where(first[..., None, None], xp.zeros_like(process.P0), process.P0)
-        H, R = process.H[..., None, :, :], process.R[..., None, :, :]
-        d = None if process.d is None else process.d[..., None, :]
-        if lifted.lift_every > 1:
-            # Between two lifted rows, too, the state is seen through the channels alone: so the last row of a segment.
-            chain = LinearGaussian(F, Q, H, R, m0, P0, c, d, driver=process.driver)
-            return chain, Observations(times, values, mask & ~given[..., None])
-        seen = mask & ~complete[..., None]
-        ends = complete & ~before
-        numbers = concrete(ends)
-        if numbers is not None and not numbers.any():
-            chain = LinearGaussian(F, Q, H, R, m0, P0, c, d, driver=process.driver)
-            return chain, Observations(times, values, seen)
-        n = psi.shape[-1]
-        identity = eye_like(n, H)
-        noise = max(_LIFT_NOISE, 1e3 * epsilon(H))
-        # Beside the mean square of each function under the law of the start, at least that of a function of order 1.
-        square = process.m0**2 + xp.linalg.diagonal(process.P0)
-        R_psi = (noise * (1.0 + square))[..., None, :, None] * identity
-        H = xp.concat([H, xp.broadcast_to(identity, (*H.shape[:-2], n, n))], axis=-2)
-        R = _block_diagonal(R, R_psi)
-        if d is not None:
-            d = xp.concat([d, xp.broadcast_to(0.0 * d[..., :1], (*d.shape[:-1], n))], axis=-1)
-        lead = np.broadcast_shapes(tuple(values.shape[:-1]), tuple(psi.shape[:-1]))
-        everything = xp.concat([xp.broadcast_to(values, (*lead, values.shape[-1])), psi], axis=-1)
-        ends = xp.broadcast_to(ends[..., None], (*ends.shape, n))
-        chain = LinearGaussian(F, Q, H, R, m0, P0, c, d, driver=process.driver)
-        return chain, Observations(times, everything, xp.concat([seen, ends], axis=-1))
-
-
-def _moved(F: Array, psi: Array) -> Array:
-    """F psi of the row before, for every row; the first row, which has none before it, takes its own."""
-    xp = array_namespace(psi)
-    before = xp.concat([psi[..., :1, :], psi[..., :-1, :]], axis=-2)
-    if F.shape[-3] == 1:  # one product instead of one for each row
-        return before @ xp.matrix_transpose(F[..., 0, :, :])
-    return (F @ before[..., None])[..., 0]
-
-
-def _times(Q: Array, scale: Array | None) -> Array:
-    return Q if scale is None else Q * scale[..., None, None]
-
-
-def _last_complete(complete: Array) -> Array:
-    """Number of the last complete row before each row, (..., time), -1 where there is none."""
-    xp = array_namespace(complete)
-    size = int(complete.shape[-1])
-    numbers = concrete(complete)
-    if numbers is not None:
-        here = np.where(numbers, np.arange(size), -1)
-        last = np.maximum.accumulate(
-            np.concatenate([np.full_like(here[..., :1], -1), here[..., :-1]], axis=-1), axis=-1
-        )
-        return asarray_like(last.astype(np.int64), complete)
-    rows = asarray_like(np.arange(size), complete)
-    earlier = complete[..., None, :] & (rows[None, :] < rows[:, None])
-    return xp.max(xp.where(earlier, rows, xp.full_like(rows, -1)), axis=-1)
-
-
-def _before(complete: Array, first: bool) -> Array:
-    """Whether the row before each is complete; `first` stands for the row before the first."""
-    xp = array_namespace(complete)
-    edge = complete[..., :1] | True if first else complete[..., :1] & False
-    return xp.concat([edge, complete[..., :-1]], axis=-1)
-
-
-def _block_diagonal(first: Array, second: Array) -> Array:
-    xp = array_namespace(first)
-    lead = np.broadcast_shapes(tuple(first.shape[:-2]), tuple(second.shape[:-2]))
-    first, second = (xp.broadcast_to(part, (*lead, *part.shape[-2:])) for part in (first, second))
-    p, n = first.shape[-1], second.shape[-1]
-    corner = xp.broadcast_to(0.0 * first[..., :, :1], (*lead, p, n))
-    top = xp.concat([first, corner], axis=-1)
-    bottom = xp.concat([xp.matrix_transpose(corner), second], axis=-1)
-    return xp.concat([top, bottom], axis=-2)
-
-
-def _recent(observations: Observations, times: Array, lifted: Array) -> Observations:
-    """Leave out the rows before the last one, at or before all queries, that is lifted in every series."""
-    known, asked, mask = concrete(observations.times), concrete(times), concrete(lifted)
-    if known is None or asked is None or mask is None or not asked.shape[-1] or known.shape[-1] < 2:
-        return observations
-    size = known.shape[-1]
-    good = mask.reshape(-1, size).all(axis=0)
-    good &= (known.reshape(-1, size) <= asked.reshape(-1, asked.shape[-1])[:, 0].min()).all(axis=0)
-    rows = np.flatnonzero(good)
-    if not len(rows) or rows[-1] == 0:
-        return observations
-    values, inputs = observations.values, observations.inputs
-    cut = slice(int(rows[-1]), None)
-    return Observations(
-        times=observations.times[..., cut],
-        values=values[..., cut, :],
-        mask=observations.mask[..., cut, :],
-        inputs=None if inputs is None else inputs[..., cut, :],
-    )

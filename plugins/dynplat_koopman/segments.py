@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynplat.arrays import Array, Observations, array_namespace, asarray_like, take_rows
+from dynplat.arrays import Array, Observations, array_namespace, asarray_like, symmetrise, take_rows
 from dynplat.process import LinearGaussian, LinearSDE
 
 #: Segments are run side by side while, filled up to the longest, they have no more rows than this times the data's.
@@ -63,6 +63,7 @@ def log_prob_steps(
     c: Array | None,
     psi: Array,
     scale: Array | None,
+    lift_noise: Array | None = None,
 ) -> Array:
     """Terms of the likelihood, (..., series, time), given the transitions into each row and the lifted rows.
 
@@ -75,6 +76,7 @@ def log_prob_steps(
         c: Offsets, (..., series or 1, time or 1, n), or None.
         psi: Lifted rows, (..., series, time, n).
         scale: By what the noise into each row is multiplied, (..., series, time), or None.
+        lift_noise: Covariance of the error of lifted states, (..., series or 1, n, n), or None.
     """
     xp = array_namespace(psi)
     times, values, mask = observations.times, observations.values, observations.mask
@@ -96,9 +98,13 @@ def log_prob_steps(
     start = take_rows(psi, asarray_like(segments.lifted, psi), num_core=1)
     m0 = (into[0][..., 0, :, :] @ start[..., None])[..., 0]
     m0 = m0 if into[2] is None else m0 + into[2][..., 0, :]
+    P0 = noise[..., 0, :, :]
+    if lift_noise is not None:
+        first = into[0][..., 0, :, :]
+        P0 = P0 + symmetrise(first @ lift_noise[..., None, :, :] @ xp.matrix_transpose(first))
     H, R = process.H[..., None, None, :, :], process.R[..., None, None, :, :]
     d = None if process.d is None else process.d[..., None, None, :]
-    chain = LinearGaussian(into[0], noise, H, R, m0, noise[..., 0, :, :], into[2], d, driver=process.driver)
+    chain = LinearGaussian(into[0], noise, H, R, m0, P0, into[2], d, driver=process.driver)
     inside = asarray_like(segments.inside, mask)[..., None]
     rows = np.broadcast_to(np.arange(places, dtype=np.float64), segments.rows.shape)
     terms = chain.log_prob_steps(Observations(rows, gathered(values, 1), gathered(mask, 1) & inside))

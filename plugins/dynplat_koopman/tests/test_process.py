@@ -54,8 +54,11 @@ def _data(seed=0, holes=0.0):
     return Observations(H_STEP * steps, np.where(mask, values, 1e6), mask)
 
 
-def _filter(p, times, values, mask, noise_scale=lambda psi: 1.0):
-    """log p(y_t | y_<t) of one series, by a filter with matrices that starts anew after every complete row."""
+def _filter(p, times, values, mask, noise_scale=lambda psi: 1.0, domain=lambda y: True):
+    """log p(y_t | y_<t) of one series, by a filter with matrices that starts anew after every complete row.
+
+    With a `domain`, after every one that lies in it.
+    """
     m, P, terms, scale = p["m0"], p["P0"], [], 1.0
     for t in range(len(times)):
         if t:
@@ -71,7 +74,7 @@ def _filter(p, times, values, mask, noise_scale=lambda psi: 1.0):
         terms.append(multivariate_normal(C @ m + d, S).logpdf(y))
         gain = P @ C.T @ np.linalg.inv(S)
         m, P = m + gain @ (y - C @ m - d), P - gain @ C @ P
-        if seen.all():
+        if seen.all() and domain(values[t]):
             m, P = lift(values[t]), np.zeros_like(P)
             scale = noise_scale(m)
     return np.array(terms)
@@ -124,6 +127,46 @@ def test_noise_is_scaled_as_the_last_complete_row_says(holes):
         Q = sum(np.linalg.matrix_power(p["F"], j) @ p["Q"] @ np.linalg.matrix_power(p["F"], j).T for j in range(k))
         cov = p["C"] @ (noise_scale(lift(data.values[s, row])) * Q) @ p["C"].T + p["R"]
         np.testing.assert_allclose(process.condition(data).at(ahead).covariance()[s, 0], cov, rtol=1e-9)
+
+
+@pytest.mark.parametrize("holes", [0.0, 0.35])
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_rows_outside_of_the_domain_are_filtered(name, holes):
+    def domain(y):
+        return (y[..., 0] > -0.5) & (y[..., 1] < 0.6)
+
+    p, data = _parameters(), _data(holes=holes)
+    expected = np.stack([_filter(p, data.times[s], data.values[s], data.mask[s], domain=domain) for s in range(2)])
+    with framework(name) as to_array:
+        process = _process(p, to_array)
+        process.domain = domain
+        given = data._replace(values=to_array(data.values), mask=to_array(data.mask))
+        np.testing.assert_allclose(to_numpy(process.log_prob_steps(given)), expected, rtol=1e-9)
+    process = _process(p)
+    process.domain = domain
+    for row in range(1, 14):
+        before = Observations(*(None if leaf is None else leaf[:, :row] for leaf in data))
+        law = process.condition(before).at(data.times[:, row : row + 1])
+        for s in np.flatnonzero(data.mask[:, row].all(axis=-1)):
+            found = multivariate_normal(law.mean()[s, 0], law.covariance()[s, 0]).logpdf(data.values[s, row])
+            np.testing.assert_allclose(found, expected[s, row], rtol=1e-6, atol=1e-6)
+
+
+def test_simulations_are_lifted_inside_of_the_domain():
+    """The mean of log densities of draws is that of their entropies, which depend on where the rows before lay."""
+    p = _parameters()
+    process = _process(p, lead=(4000, 1))
+    process.domain = lambda y: y[..., 0] < 0.5
+    times = H_STEP * np.arange(4.0)[None]
+    draw = process.sample(times, random=random_source(0, np.zeros(1)))
+    seen = Observations(times, draw.values, np.ones(draw.values.shape, bool))
+    steps = process.log_prob_steps(seen)[:, 0]
+    for row in range(4):
+        before = Observations(times[:, :row], draw.values[..., :row, :], seen.mask[..., :row, :])
+        cov = process.condition(before).at(times[:, row : row + 1]).covariance()[:, 0, 0]
+        entropy = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * cov)[1]
+        left = steps[:, row] + entropy
+        assert abs(left.mean()) < 5 * left.std() / np.sqrt(4000)
 
 
 def test_both_ways_to_the_density_agree_where_nothing_is_missing():
