@@ -1,14 +1,16 @@
 r"""`koopman/deep`: a lifted linear process that learns its dictionary, a network, together with its eigenvalues.
 
 .. math::
-    z = \phi(y) = W\,(\tilde y, h(\tilde y)) + w, \qquad z(t + h) = e^{\Lambda h} z(t) + \text{noise}, \qquad
-    y = C z + d + N(0, \mathrm{diag}(r^2)),
+    z \mid y \sim N(\phi(y), S), \qquad \phi(y) = W\,(\tilde y, h(\tilde y)) + w, \qquad
+    z(t + h) = e^{\Lambda h} z(t) + \text{noise}, \qquad y = C z + d + N(0, \mathrm{diag}(r^2)),
 
 with the standardised state, a network h of hyperbolic tangents, and a block-diagonal :math:`\Lambda` of decays and
 rotations (`dynplat_koopman.modes`): each state of z is an eigenfunction of the generator, or the real or imaginary part
 of one, and the constant function is one exactly, through w and d. Nothing grows, whatever the parameters are, and any
-gap has its transition. All weights are sites with normal priors, so that whatever fits a posterior (SVI first) gives
-uncertainty of the dictionary too.
+gap has its transition. S, diagonal with one number for each mode (`lift_sd`), is how far a row that is lifted misses
+its state: the noise of the row goes into it, and what the network has not learned. The row itself then says what it
+says through C, so that the state given both stands nearer in what is seen. All weights are sites with normal
+priors, so that whatever fits a posterior (SVI first) gives uncertainty of the dictionary too.
 
 Sources: Lusch, Kutz and Brunton (2018), for eigenfunctions that a network learns together with their eigenvalues; Li et
 al. (2017), for the state beside the network's outputs. Both train on losses; here the loss is a likelihood.
@@ -16,18 +18,19 @@ al. (2017), for the state beside the network's outputs. Both train on losses; he
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynplat.arrays import Array, array_namespace, asarray_like, eye_like
+from dynplat.arrays import Array, array_namespace, asarray_like, eye_like, symmetrise
 from dynplat.errors import ArgumentError
 from dynplat.model import AbstractLanguage, AbstractModel, Context, Sites, summarise
 from dynplat.process import LinearSDE
 from dynplat_koopman import entries
 from dynplat_koopman.dictionaries.tanh import TanhNetwork, random_layers, tanh_features
-from dynplat_koopman.modes import Modes, eigenvalues
+from dynplat_koopman.modes import Modes, diagonal, eigenvalues
 from dynplat_koopman.process import Lifted
 from dynplat_koopman.starts import choose_modes
 
@@ -45,9 +48,9 @@ class Deep(AbstractModel):
     sites `weight_1`, `weight_2`, ... and, for the coefficients of the eigenfunctions, `weight_out`; biases those plus
     `spread` times `bias_1`, ..., `bias_out`; the loading C is that of least squares plus half a channel's standard
     deviation s times `loading`. These sites are N(0, 1): deviations in units of the prior. `rate` and `frequency` are
-    log-normal with log-sd 1 and 0.3, `mean` d is N(., s^2), `process_sd` q and `noise_sd` r are log-normal with log-sd
-    1 around the one-step errors of the modes and what they leave over of the state. Eigenfunctions have mean square 1
-    over the data at the centre, and a series starts from z ~ N(0, I).
+    log-normal with log-sd 1 and 0.3, `mean` d is N(., s^2), `process_sd` q, `lift_sd` and `noise_sd` r are log-normal
+    with log-sd 1 around the one-step errors of the modes, half of them, and what they leave over of the state.
+    Eigenfunctions have mean square 1 over the data at the centre, and a series starts from z ~ N(0, I).
 
     Sites `eigenvalue_real` and `eigenvalue_imag` are those of the generator, per unit of time, one for each state.
 
@@ -104,6 +107,7 @@ class Deep(AbstractModel):
             loading=start.loading,
             mean=start.mean,
             process_sd=start.process_sd,
+            lift_sd=start.lift_sd,
             noise_sd=start.noise_sd,
         )
 
@@ -137,6 +141,7 @@ class Deep(AbstractModel):
         deviation("loading", ("channel", "state"))
         pp.sample("mean", pp.dist.Normal(context["mean"], scale).to_event(1), dims="channel")
         log_normal("process_sd", 1.0, "mode")
+        log_normal("lift_sd", 1.0, "mode")
         log_normal("noise_sd", 1.0, "channel")
         rate, frequency = _rate_and_frequency({name: value[0] for name, value in pp.sites.items()})
         real, imag = eigenvalues(rate, frequency)
@@ -156,11 +161,19 @@ class Deep(AbstractModel):
             found[name] = center + self.spread / np.sqrt(fan_in) * sites[name]
         return found
 
+    def eigenfunctions(self, sites: Sites, context: Context) -> Callable[[Array], Array]:
+        """The function phi, from rows (..., time, channel) to (..., time, n)."""
+        weights, like = self.weights(sites, context), sites["rate"]
+        location, scale = (asarray_like(context[name], like) for name in ("location", "scale"))
+        layers = [[weights[f"{name}_{i + 1}"] for i in range(len(self.hidden))] for name in ("weight", "bias")]
+        weight = array_namespace(like).matrix_transpose(weights["weight_out"])
+        bias = weights["bias_out"][..., None, :]
+        return lambda values: tanh_features((values - location) / scale, *layers) @ weight + bias
+
     def process(self, sites: Sites, context: Context) -> Lifted:
         """Build the lifted process."""
         rate, frequency = _rate_and_frequency(sites)
         xp = array_namespace(rate)
-        weights = self.weights(sites, context)
         scale = asarray_like(context["scale"], rate)
         loading = asarray_like(context["loading"], rate) + 0.5 * scale[:, None] * sites["loading"]
         identity = eye_like(loading.shape[-1], rate)
@@ -173,15 +186,21 @@ class Deep(AbstractModel):
             P0=identity + 0.0 * loading[..., :1, :],
             d=sites["mean"],
         )
-        location = asarray_like(context["location"], rate)
-        layers = [[weights[f"{name}_{i + 1}"] for i in range(len(self.hidden))] for name in ("weight", "bias")]
-        weight, bias = xp.matrix_transpose(weights["weight_out"]), weights["bias_out"][..., None, :]
+        eigenfunctions = self.eigenfunctions(sites, context)
+        # z ~ N(phi(y), S) and y = C z + d + r: the state given both, with one gain for all rows.
+        S, H, d = diagonal(sites["lift_sd"] ** 2, frequency.shape[-1]), loading, sites["mean"]
+        seen = H @ S
+        gain = xp.matrix_transpose(xp.linalg.solve(seen @ xp.matrix_transpose(H) + linear.R, seen))
+        kept = identity - gain @ H
+        slip = symmetrise(kept @ S @ xp.matrix_transpose(kept) + gain @ linear.R @ xp.matrix_transpose(gain))
+        out, back = xp.matrix_transpose(H), xp.matrix_transpose(gain)
 
         def lift(values: Array) -> Array:
-            """Eigenfunctions, (..., time, n), of rows (..., time, channel)."""
-            return tanh_features((values - location) / scale, *layers) @ weight + bias
+            """States expected at rows, (..., time, n)."""
+            z = eigenfunctions(values)
+            return z + (values - d[..., None, :] - z @ out) @ back
 
-        return Lifted(linear, lift, anchor=context["location"], lift_every=self.lift_every)
+        return Lifted(linear, lift, anchor=context["location"], lift_every=self.lift_every, lift_noise=slip)
 
 
 def _rate_and_frequency(sites: Sites) -> tuple[Array, Array]:

@@ -127,6 +127,11 @@ def eigenvalues(rate: Array, frequency: Array) -> tuple[Array, Array]:
     return real, xp.concat([speed, xp.zeros_like(rate[..., pairs:])], axis=-1)
 
 
+def diagonal(of_modes: Array, num_pairs: int) -> Array:
+    """Diagonal matrices (..., n, n) of what each mode has, (..., mode): both states of a pair have the same."""
+    return spread(of_modes, _patterns(num_pairs, int(of_modes.shape[-1]))[2])
+
+
 @cache
 def _patterns(pairs: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where the cosine of each mode, the sine of each pair, and the noise of each mode stand in n x n matrices."""

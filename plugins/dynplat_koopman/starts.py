@@ -41,6 +41,7 @@ class Start:
         loading: What the modes add up to, (channel, n).
         mean: Offset, (channel,).
         process_sd: One-step error of each mode per square root of time, (mode,).
+        lift_sd: Half the one-step error of each mode, (mode,).
         noise_sd: What the modes leave over of the state now, (channel,).
     """
 
@@ -50,6 +51,7 @@ class Start:
     loading: np.ndarray
     mean: np.ndarray
     process_sd: np.ndarray
+    lift_sd: np.ndarray
     noise_sd: np.ndarray
 
 
@@ -105,14 +107,15 @@ def choose_modes(
     if len(powers):
         fitted = np.linalg.lstsq(design, targets, rcond=1e-8)[0]
         noise = np.sqrt(np.mean((targets - design @ fitted)[powers == 0] ** 2, axis=0))
-    errors = _one_step_errors(runs, dictionary, pairs + others) / np.sqrt(step)
+    errors = np.maximum(_one_step_errors(runs, dictionary, pairs + others), _FLOOR)
     return Start(
         rate=np.concatenate([rate, empty]),
         frequency=np.array([np.angle(value) / (2 * np.pi * step) for value, _ in pairs]),
         coefficients=coefficients,
         loading=fitted[1:].T,
         mean=fitted[0],
-        process_sd=np.concatenate([np.maximum(errors, _FLOOR / np.sqrt(step)), np.full(room, 0.1 / np.sqrt(span))]),
+        process_sd=np.concatenate([errors / np.sqrt(step), np.full(room, 0.1 / np.sqrt(span))]),
+        lift_sd=np.concatenate([0.5 * errors, np.full(room, 0.1)]),
         noise_sd=np.maximum(noise, _FLOOR * scale),
     )
 

@@ -33,7 +33,7 @@ def centre(model, context):
     """The sites at the centre of the prior, in the form that processes take."""
     fixed = {name: np.zeros_like(context[name]) for name in model.weights_of(context)}
     fixed |= {"loading": np.zeros_like(context["loading"])}
-    fixed |= {name: context[name] for name in ("rate", "frequency", "mean", "process_sd", "noise_sd")}
+    fixed |= {name: context[name] for name in ("rate", "frequency", "mean", "process_sd", "lift_sd", "noise_sd")}
     return {name: np.asarray(value)[None] for name, value in fixed.items()}
 
 
@@ -78,7 +78,7 @@ def test_the_law_is_that_of_learned_eigenfunctions(hidden):
     context = model.prepare(data)
     rng = np.random.default_rng(0)
     sites = {name: value + 0.3 * rng.normal(size=value.shape) for name, value in centre(model, context).items()}
-    sites |= {name: np.abs(sites[name]) + 0.05 for name in ("rate", "frequency", "process_sd", "noise_sd")}
+    sites |= {name: np.abs(sites[name]) + 0.05 for name in ("rate", "frequency", "process_sd", "lift_sd", "noise_sd")}
     process = model.process(sites, context)
     seen = Observations(data.times, data.values, data.mask)
 
@@ -104,8 +104,16 @@ def test_the_law_is_that_of_learned_eigenfunctions(hidden):
             F[at, at], Q[at, at] = decay, variance
     C = context["loading"] + 0.5 * context["scale"][:, None] * sites["loading"][0]
     R = np.diag(sites["noise_sd"][0] ** 2)
+    lift_sd = sites["lift_sd"][0]
+    S = np.diag(np.concatenate([np.repeat(lift_sd[:pairs], 2), lift_sd[pairs:]]) ** 2)
+    # A row says its state twice: phi(y) within S, and y = C z + d within R.
+    precision = np.linalg.inv(S) + C.T @ np.linalg.inv(R) @ C
+    seen_twice = phi @ np.linalg.inv(S) + (data.values[0] - sites["mean"][0]) @ np.linalg.inv(R) @ C
+    phi, S = np.linalg.solve(precision, seen_twice.T).T, np.linalg.inv(precision)
     expected = [
-        multivariate_normal(C @ F @ phi[t - 1] + sites["mean"][0], C @ Q @ C.T + R).logpdf(data.values[0, t])
+        multivariate_normal(C @ F @ phi[t - 1] + sites["mean"][0], C @ (F @ S @ F.T + Q) @ C.T + R).logpdf(
+            data.values[0, t]
+        )
         for t in range(1, 12)
     ]
     np.testing.assert_allclose(process.log_prob_steps(seen)[0, 1:], expected, rtol=1e-9)
@@ -132,8 +140,8 @@ def test_residuals_are_those_of_the_learned_functions():
     np.testing.assert_allclose(found.rates[1].real, -moved["rate"][0])
     np.testing.assert_allclose(found.rates[1].imag, [2 * np.pi * moved["frequency"][0, 0], 0.0])
     np.testing.assert_allclose(found.values, np.exp(found.rates * STEP))
-    process = model.process(moved, context)
-    before, after = process.lift(pairs.first[None])[0], process.lift(pairs.second[None])[0]
+    functions = model.eigenfunctions(moved, context)
+    before, after = functions(pairs.first[None])[0], functions(pairs.second[None])[0]
     before, after = (np.stack([z[:, 0] + 1j * z[:, 1], z[:, 2]], axis=-1) for z in (before, after))
     miss = np.sqrt(np.mean(np.abs(after - found.values[1] * before) ** 2, axis=0))
     np.testing.assert_allclose(found.residuals[1], miss / before.std(axis=0), rtol=1e-9)
