@@ -24,6 +24,7 @@ import numpy as np
 from dynplat.arrays import Array, Observations, array_namespace
 from dynplat.data import Trajectories
 from dynplat.errors import DataError
+from dynplat_koopman.delays import embed
 from dynplat_koopman.dictionaries.base import AbstractDictionary
 from dynplat_koopman.edmd import Operator, fit_edmd
 from dynplat_koopman.gram import inverse_root
@@ -39,6 +40,8 @@ READOUT_FLOOR = 1e-6
 #: Training rows from which distances are taken, and what is added to their squares, in units of the channels' scales.
 _MOST_ROWS = 500
 _NEAREST = 1e-8
+#: Distance from training rows within which rows are lifted, in parts of that of nearly all of them from their nearest.
+_REACH = 2.0
 #: Rows whose functions are evaluated at once.
 _BLOCK_ROWS = 20_000
 
@@ -54,6 +57,7 @@ class Recipe:
         shape: `free`, `contraction` or `isometry` (see `reshaped`).
         held_out_steps: Number of steps of the forecasts to which the noise is scaled; 0 for none.
         local_noise: Whether the scale depends on the state.
+        shown: How many variables are those of a row; None for all. Errors of the others, its delays, say nothing.
     """
 
     ridge: float = 0.0
@@ -62,6 +66,7 @@ class Recipe:
     shape: str = "free"
     held_out_steps: int = 0
     local_noise: bool = True
+    shown: int | None = None
 
     def fit(self, source: Pairs | Moments, dictionary: AbstractDictionary) -> Operator:
         """Fit the operator."""
@@ -160,12 +165,14 @@ def _gaps(data: Trajectories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return series, rows, gaps[is_gap]
 
 
-def complete_pairs(data: Trajectories, step: float) -> Pairs:
-    """Pairs of complete rows one step apart; none crosses a hole.
+def complete_pairs(data: Trajectories, step: float, num_delays: int = 0) -> Pairs:
+    """Pairs of complete rows one step apart, or of their delay vectors; none crosses a hole.
 
     Raises:
         DataError: There is none.
     """
+    if num_delays:
+        data = embed(data, num_delays, step=step, gaps="skip", tolerance=SAME_STEP)
     return pairs_from(data, step=step, gaps="skip", tolerance=SAME_STEP)
 
 
@@ -260,6 +267,16 @@ def reference_rows(pairs: Pairs) -> np.ndarray:
     return np.unique(np.round(np.linspace(0, len(pairs) - 1, min(len(pairs), _MOST_ROWS))).astype(int))
 
 
+def reach_of(rows: np.ndarray) -> float:
+    """How far from the nearest of some training rows (M, d) a row may be that the data say something about."""
+    if len(rows) < 2:
+        return 0.0
+    from scipy.spatial import KDTree
+
+    nearest = KDTree(rows).query(rows, k=2)[0][:, 1]
+    return _REACH * float(np.quantile(nearest, 0.99)) + np.sqrt(_NEAREST)
+
+
 def looks_ahead(steps: int) -> tuple[int, ...]:
     """The steps at which the distance of a forecast from the training data is taken."""
     return tuple(sorted({max(1, round(steps * part / 3)) for part in (1, 2, 3)}))
@@ -317,7 +334,8 @@ def held_out_squares(
             if part.inputs is not None and operator.input_matrix is not None:
                 z = z + part.inputs[k] @ operator.input_matrix
             variance = np.einsum("ci,ij,cj->c", readout, P, readout) + np.diagonal(operator.readout_covariance)
-            ratios.append((part.second[k] - readout @ z) ** 2 / np.maximum(variance, np.finfo(float).tiny))
+            ratio = (part.second[k] - readout @ z) ** 2 / np.maximum(variance, np.finfo(float).tiny)
+            ratios.append(ratio[: recipe.shown])
         squares.append(np.mean(ratios))
     return np.array(squares), np.array(distances)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import comb
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from dynplat.process.dynamics import Dense
 from dynplat.records import Capabilities
 from dynplat_koopman import entries
 from dynplat_koopman.continuous import continuous_sites, orthonormal_basis
+from dynplat_koopman.delays import Window
 from dynplat_koopman.dictionaries.base import AbstractDictionary
 from dynplat_koopman.dictionaries.text import dictionary_from, from_arrays, to_arrays
 from dynplat_koopman.gap_regression import gap_pairs
@@ -28,6 +29,7 @@ from dynplat_koopman.lifting import (
     distance_from,
     lifted_sites,
     looks_ahead,
+    reach_of,
     reference_rows,
     trajectories_of,
     warn_of_growth,
@@ -62,6 +64,8 @@ class AbstractLifted(AbstractModel):
     step: float | None = None
     state: Literal["lifted", "filtered"] = "lifted"
     seed: int = 0
+    #: Rows before a row that its state is a function of too.
+    delays = 0
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
@@ -83,7 +87,7 @@ class AbstractLifted(AbstractModel):
         """
         step = commonest_step(data) if self.step is None else self.step
         check_grid(data, step)
-        return self._with_dictionary(summarise(data), complete_pairs(data, step), step)
+        return self._with_dictionary(summarise(data), complete_pairs(data, step, self.delays), step)
 
     def _with_dictionary(self, context: Context, pairs: Pairs, step: float) -> Context:
         states = np.concatenate([pairs.first, pairs.second])
@@ -108,7 +112,7 @@ class AbstractLifted(AbstractModel):
         return self._pairs_of(trajectories_of(observations, context.channels), context)
 
     def _pairs_of(self, data: Trajectories, context: Context) -> Pairs:
-        return complete_pairs(data, float(context["step"]))
+        return complete_pairs(data, float(context["step"]), self.delays)
 
 
 @dataclass(frozen=True)
@@ -137,13 +141,18 @@ class EDMD(AbstractLifted):
         rank: Number of directions kept instead.
         ridge: Penalty of the regression.
         stable: Whether the operator becomes the nearest one that enlarges no function's mean square over the data: its
-            eigenvalues lie in the closed unit disc (of a generator: in the closed left half-plane).
+            eigenvalues lie in the closed unit disc (of a generator: in the closed left half-plane). With it, and with
+            `measure_preserving`, rows far from all training rows are not lifted: from there the state goes on linearly,
+            so that simulations do not run away.
         measure_preserving: Whether it becomes the nearest isometry: eigenvalues on the unit circle (imaginary axis).
         held_out_steps: Steps of the forecasts of held-out blocks to which the noise is scaled; 0: the covariance of the
             one-step residuals as it is. In continuous time a step is from one complete row to the next.
         continuous: Whether the process is one in continuous time, for rows at any times; `step` has no meaning then.
         max_gap: Longest gap between neighbouring complete rows that is learned from in continuous time; by default four
             times their median. The process itself takes any gap.
+        delays: Number of rows before a row, each a step earlier, that the dictionary is a function of beside it
+            (Hankel dynamic mode decomposition): the state of a system that is not seen in full. Variables are the
+            channels, then those of the row before, and so on.
     """
 
     entry = entries.EDMD
@@ -156,6 +165,7 @@ class EDMD(AbstractLifted):
     held_out_steps: int = 10
     continuous: bool = False
     max_gap: float | None = None
+    delays: int = 0
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
@@ -174,6 +184,13 @@ class EDMD(AbstractLifted):
             raise ArgumentError(f"`step` has no meaning with `continuous=True`: leave it out; got {self.step}.")
         if self.max_gap is not None and not self.continuous:
             raise ArgumentError("`max_gap` is an option of continuous time: give `continuous=True`, or leave it out.")
+        if self.delays < 0:
+            raise ArgumentError(f"`delays` must be at least 0; got {self.delays}.")
+        if self.delays and self.continuous:
+            raise ArgumentError(
+                f"`delays` are rows one step apart, and rows in continuous time have no step: leave `continuous` or "
+                f"`delays` out; got delays={self.delays}."
+            )
         if self.max_gap is not None and not self.max_gap > 0:
             raise ArgumentError(f"`max_gap` must be positive; got {self.max_gap}.")
 
@@ -218,7 +235,8 @@ class EDMD(AbstractLifted):
             context = context.with_values(
                 max_gap=found.max_gap, basis=orthonormal_basis(pairs, dictionary, self.recipe)
             )
-        return context.with_values(reference_rows=pairs.first[reference_rows(pairs)] / context["scale"])
+        rows = pairs.first[reference_rows(pairs)] / self._scale(context)
+        return context.with_values(reference_rows=rows, reach=reach_of(rows))
 
     def solve(self, observations: Observations, context: Context, *, seed: int) -> Sites:
         """Fit operator or generator, noise, readout and start; a warning says where forecasts would grow."""
@@ -229,8 +247,9 @@ class EDMD(AbstractLifted):
             )
             warn_of_growth(float(np.exp(sites["growth_rate"] * found.typical)), found.typical)
             return {name: np.array(value, order="C")[None] for name, value in sites.items()}
+        recipe = replace(self.recipe, shown=len(context.channels))
         sites = lifted_sites(
-            self._pairs(observations, context), self.dictionary_of(context), context["scale"], self.recipe
+            self._pairs(observations, context), self.dictionary_of(context), self._scale(context), recipe
         )
         warn_of_growth(float(sites["spectral_radius"]), float(context["step"]))
         return {name: np.asarray(value)[None] for name, value in sites.items()}
@@ -247,10 +266,11 @@ class EDMD(AbstractLifted):
             dynamics = Dense(xp.matrix_transpose(sites["generator"]), factor, B=B)
         else:
             dynamics = PowerDynamics(xp.matrix_transpose(sites["operator"]), _squared(factor), step, B=B)
+        shown = len(context.channels)
         linear = LinearSDE(
             dynamics,
-            H=sites["readout"],
-            R=_squared(sites["readout_factor"]),
+            H=sites["readout"][..., :shown, :],
+            R=_squared(sites["readout_factor"])[..., :shown, :shown],
             m0=sites["start_mean"],
             P0=_squared(sites["start_factor"]),
         )
@@ -258,10 +278,15 @@ class EDMD(AbstractLifted):
             return linear
 
         lift = self._lift(context)
+        known: dict[str, Any] = {"anchor": context["location"]}
+        if self.delays:
+            known["window"] = Window(self.delays, step)
+        if self.stable or self.measure_preserving:
+            known["domain"] = self._domain(context)
         if not self.held_out_steps:
-            return Lifted(linear, lift, anchor=context["location"])
+            return Lifted(linear, lift, **known)
         rows = context.array("reference_rows", a)
-        out = xp.matrix_transpose(sites["readout"]) / context.array("scale", a)
+        out = xp.matrix_transpose(sites["readout"]) / asarray_like(self._scale(context), a)
         ahead_by = asarray_like(step * np.array(looks_ahead(self.held_out_steps)), a)
         F = dynamics.step(ahead_by).F
         moves = [xp.matrix_transpose(F[..., k, :, :]) @ out for k in range(F.shape[-3])]
@@ -271,7 +296,21 @@ class EDMD(AbstractLifted):
             ahead = [psi @ move for move in moves]
             return xp.exp(a[..., None] + b[..., None] * xp.log(distance_from(ahead, rows)))
 
-        return Lifted(linear, lift, noise_scale=noise_scale, anchor=context["location"])
+        return Lifted(linear, lift, noise_scale=noise_scale, **known)
+
+    def _domain(self, context: Context) -> Callable[[Array], Array]:
+        """Whether rows are as near to training rows as these are to each other, or nearly so."""
+
+        def domain(values: Array) -> Array:
+            rows = context.array("reference_rows", values)
+            points = values / asarray_like(self._scale(context), values)
+            return distance_from([points], rows) <= float(context["reach"]) ** 2
+
+        return domain
+
+    def _scale(self, context: Context) -> np.ndarray:
+        """Scale of each variable of the dictionary: of the channels, once for each delay."""
+        return np.tile(context["scale"], 1 + self.delays)
 
     def _lift(self, context: Context) -> Callable[[Array], Array]:
         dictionary = self.dictionary_of(context)

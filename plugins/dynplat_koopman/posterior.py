@@ -42,7 +42,7 @@ def operators(
     if _is_continuous(model):
         raise ArgumentError("`posterior` was fitted in continuous time: `generators` gives its generator.")
     dictionary = model.dictionary_of(context)
-    pairs = complete_pairs(posterior.data if data is None else data, float(context["step"]))
+    pairs = complete_pairs(posterior.data if data is None else data, float(context["step"]), model.delays)
     moments = gather_moments(pairs, dictionary)
     basis = inverse_root(moments.gram, dictionary.names, tolerance=_TOLERANCE)
     sites = posterior.sites(np.asarray, num_draws)

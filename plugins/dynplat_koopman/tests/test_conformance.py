@@ -50,6 +50,8 @@ def test_conformance_with_a_nonlinear_dictionary(check):
         ("edmd", {"measure_preserving": True, "held_out_steps": 0}),
         ("edmd", {"dictionary": "monomials:degree=1+rbf:centres=8", "rank": 6, "tolerance": None}),
         ("edmd", {"state": "filtered", "dictionary": "monomials:degree=2"}),
+        ("edmd", {"delays": 1, "dictionary": "monomials:degree=2"}),
+        ("edmd", {"stable": True}),
         ("bayesian", {"state": "filtered"}),
         ("bayesian", {"dictionary": "monomials:degree=2", "num_draws": 5}),
     ],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import dynplat as dp
+from dynplat.arrays import random_source
 from dynplat.data import Trajectories
 from dynplat.errors import ArgumentError, CapabilityError, DataError
 from dynplat_koopman.lifting import commonest_step, distance_from, noise_level, symmetric_root
@@ -95,6 +96,28 @@ def test_scaling_to_held_out_forecasts_changes_little_where_noise_is_noise():
     assert abs(level[0]) < 0.4
     assert level[1] == 0
     assert np.isfinite(a)
+
+
+def test_simulations_of_a_stable_operator_stay_near_the_data():
+    """Van der Pol's oscillator with polynomials: lifted wherever they go, some simulations run away."""
+    rng = np.random.default_rng(0)
+    x, v, rows = 1.0, 0.0, []
+    for _ in range(400):
+        rows.append((x, v))
+        for _ in range(50):
+            x, v = x + 0.005 * v, v + 0.005 * (1.5 * (1 - x * x) * v - x)
+        v += 0.02 * rng.normal()
+    data = Trajectories.from_arrays(0.25 * np.arange(400), np.array(rows), channels=("x", "v"))
+    fit = _fit(data, stable=True)
+    process = fit.model.process({name: value[0] for name, value in fit.sites(np.asarray).items()}, fit.context)
+    times, largest = np.broadcast_to(0.25 * np.arange(200), (100, 200)), {}
+    for name, domain in (("near", process.domain), ("anywhere", None)):
+        process.domain = domain
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = process.sample(times, random=random_source(0, np.zeros(1))).values
+        largest[name] = np.nan_to_num(np.abs(values), nan=np.inf).max()
+    assert largest["near"] < 50
+    assert largest["anywhere"] == np.inf
 
 
 def test_noise_level_is_that_of_maximum_likelihood():
