@@ -117,7 +117,7 @@ if arguments.plot:
 #
 # - Between snapshots the reference decides. One that can turn follows the curve; straight lines cut the corner.
 # - A reference is fitted by how little the snapshots surprise it, not by increments of paths, which are not observed.
-# - Fitted noise holds the sampling error of the snapshots too, and so it comes out too large; where it is known, say it.
+# - Fitted noise holds the sampling error of the snapshots too, and comes out too large. Where noise is known, say it.
 # - Draws are whole paths: one particle of every snapshot, and the reference between them.
 #
 # ## Next steps
