@@ -22,15 +22,16 @@ from dynplat.testing import (
     forecasting,
     gradient,
     law,
+    populations,
     prediction,
     program,
     simulation,
 )
 from dynplat.testing.report import CheckFailed, CheckResult, CheckSkipped, Report
-from dynplat.testing.subject import Subject
+from dynplat.testing.subject import PopulationSubject, Subject
 
 if TYPE_CHECKING:
-    from dynplat.data import Trajectories
+    from dynplat.data import Snapshots, Trajectories
     from dynplat.host import Host
 
 #: The checks in the order in which a fault is easiest to understand: what is simple first.
@@ -78,6 +79,23 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     conditional.check_law_of_a_cell_has_its_density,
     conditional.check_law_of_a_cell_follows_the_data,
     prediction.check_states_can_be_asked,
+    program.check_saving,
+)
+#: The checks of a model that takes snapshots. Some are those of trajectories, which ask the same of a population.
+POPULATION_CHECKS: tuple[Callable[[Any], None], ...] = (
+    program.check_record,
+    program.check_prior_runs_in_each_language,
+    program.check_solver,
+    program.check_undeclared_is_refused,
+    populations.check_population_at_a_snapshot_is_the_snapshot,
+    populations.check_order_of_particles_is_free,
+    populations.check_populations_agree_between_queries,
+    populations.check_draws_are_paths,
+    populations.check_forecast_is_given_or_refused,
+    populations.check_population_has_no_clock_of_its_own,
+    prediction.check_density_has_the_moments,
+    prediction.check_draws_obey_the_seed,
+    prediction.check_draws_have_their_moments,
     program.check_saving,
 )
 SLOW_CHECKS: tuple[Callable[[Subject], None], ...] = (calibration.check_calibration,)
@@ -142,18 +160,25 @@ def list_checks(
     *,
     seed: int = 0,
     slow: bool = False,
-    data: Trajectories | None = None,
+    data: Trajectories | Snapshots | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> list[Check]:
     """Return the checks of a model, ready to be called (arguments as for `check_model`)."""
     expected = dict(expected_failures or {})
-    names = [name_of(function) for function in (*CHECKS, *SLOW_CHECKS)]
+    names = [name_of(function) for function in (*CHECKS, *POPULATION_CHECKS, *SLOW_CHECKS)]
     unknown = [name for name in expected if name not in names]
     if unknown:
         raise ArgumentError(f"`expected_failures` names {unknown[0]!r}, which is no check; the checks are {names}.")
-    subject = Subject(model, seed=seed, data=data)
-    functions = (*CHECKS, *(SLOW_CHECKS if slow else ()))
-    return [Check(function, subject, expected.get(name_of(function), "")) for function in functions]
+    takes = set(model.capabilities.observations)
+    checks: list[tuple[Callable[[Any], None], Subject]] = []
+    given, crowd = (None, data) if _is_population(data) else (data, None)
+    if takes - {"snapshots"}:
+        subject: Subject = Subject(model, seed=seed, data=given)  # pyright: ignore[reportArgumentType]
+        checks += [(function, subject) for function in (*CHECKS, *(SLOW_CHECKS if slow else ()))]
+    if "snapshots" in takes:
+        subject = PopulationSubject(model, seed=seed, data=crowd)  # pyright: ignore[reportArgumentType]
+        checks += [(function, subject) for function in POPULATION_CHECKS]
+    return [Check(function, subject, expected.get(name_of(function), "")) for function, subject in checks]
 
 
 def check_model(
@@ -161,7 +186,7 @@ def check_model(
     *,
     seed: int = 0,
     slow: bool = False,
-    data: Trajectories | None = None,
+    data: Trajectories | Snapshots | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> Report:
     """Run the conformance kit on a model.
@@ -170,7 +195,8 @@ def check_model(
         model: The model, with the options to be checked.
         seed: Seed of the made data, the prior draws and the statistical checks.
         slow: Whether to run simulation-based calibration too, which takes a minute or more.
-        data: Trajectories to work on instead of made ones: two or more series of six or more rows.
+        data: Trajectories to work on instead of made ones: two or more series of six or more rows; for a model of
+            snapshots, three or more populations of a hundred or so particles.
         expected_failures: Reason by name of each check that is bound to fail. It counts as a fault when it passes.
 
     Returns:
@@ -206,7 +232,7 @@ def parametrize_checks(
     *what: str | AbstractModel,
     seed: int = 0,
     slow: bool = False,
-    data: Trajectories | None = None,
+    data: Trajectories | Snapshots | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> Any:
     """Parametrise a pytest test over the checks of models and plugins.
@@ -243,6 +269,12 @@ def parametrize_checks(
                 marks = [pytest.mark.xfail(reason=check.expected, strict=True)] if check.expected else []
                 params.append(pytest.param(_skipping(check), id=f"{model.entry.id}-{check.name}", marks=marks))
     return pytest.mark.parametrize("check", params)
+
+
+def _is_population(data: Trajectories | Snapshots | None) -> bool:
+    from dynplat.data import Snapshots
+
+    return isinstance(data, Snapshots)
 
 
 def _skipping(check: Check) -> Callable[[], None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from dynplat.data import Trajectories
+    from dynplat.data import Snapshots, Trajectories
 
 
 def made_data(claims: Any, seed: int, lengths: tuple[int, ...] = (9, 6)) -> Trajectories:
@@ -46,6 +46,42 @@ def made_data(claims: Any, seed: int, lengths: tuple[int, ...] = (9, 6)) -> Traj
         input_names=("push",) if claims.inputs else None,
         series=("first", "second"),
         channels=tuple("ab"[:channels]),
+    )
+
+
+def made_snapshots(claims: Any, seed: int) -> Snapshots:
+    """Make three populations of different sizes that move, as a model claims to take them: irregular times."""
+    from dynplat.data import Snapshots
+
+    rng = np.random.default_rng(seed)
+    channels = 2 if claims.multichannel else 1
+    times = np.array([1.0, 2.0, 3.6] if claims.irregular_times else [1.0, 2.0, 3.0])
+    populations = []
+    for place, size in ((0.0, 100), (1.5, 120), (4.0, 90)):
+        block = rng.normal(size=(size, channels)) * np.array([0.5, 1.0])[:channels]
+        # Channels that belong together: the second follows the first.
+        block = place + np.cumsum(block, axis=1)
+        if "real" not in claims.values:
+            block = np.exp(0.3 * block) if "positive" in claims.values else np.round(np.abs(2 + block))
+        populations.append(block)
+    return Snapshots.from_arrays(times, populations, channels=tuple("ab"[:channels]))
+
+
+def rearranged(
+    data: Snapshots,
+    *,
+    times: Callable[[np.ndarray], np.ndarray] | None = None,
+    order: Callable[[int, np.ndarray], np.ndarray] | None = None,
+) -> Snapshots:
+    """Return the same snapshots with times changed, or each population (its position, itself) in another order."""
+    from dynplat.data import Snapshots
+
+    populations = [
+        population if order is None else population[order(position, population)]
+        for position, population in enumerate(data.populations)
+    ]
+    return Snapshots.from_arrays(
+        data.times if times is None else times(data.times), populations, channels=data.channels
     )
 
 

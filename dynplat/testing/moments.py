@@ -80,6 +80,43 @@ def compare_samples(name: str, first: np.ndarray, other: str, second: np.ndarray
             )
 
 
+def compare_spreads(name: str, first: np.ndarray, other: str, second: np.ndarray, cause: str) -> None:
+    """Fail unless two samples (draw, channel) have the same variances and correlations, to their sampling errors.
+
+    Tested are the logarithms of variances, whose errors follow from fourth moments, and Fisher's z of correlations.
+    """
+    from scipy import stats
+
+    channels = first.shape[1]
+    limit = stats.norm.isf(0.5 * FALSE_ALARM / (channels * (channels + 1) / 2))
+    logs, errors = [], []
+    for sample in (first, second):
+        centred = sample - sample.mean(axis=0)
+        variance = np.maximum((centred**2).mean(axis=0), 1e-300)
+        # At least that of a normal law: a small sample knows little of its tails.
+        tails = np.maximum((centred**4).mean(axis=0) / variance**2 - 1.0, 2.0)
+        logs.append(np.log(variance))
+        errors.append(tails / len(sample))
+    z = np.abs(logs[0] - logs[1]) / np.sqrt(errors[0] + errors[1])
+    if not (z < limit).all():
+        worst = _worst(z)
+        sds = [float(np.exp(0.5 * log[worst])) for log in logs]
+        raise CheckFailed(
+            f"{name} have the standard deviation {sds[0]:.4g} in channel {worst[0]}, and {other} {sds[1]:.4g} "
+            f"({z[worst]:.1f} standard errors apart). {cause}"
+        )
+    for i in range(channels):
+        for j in range(i):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found = [np.nan_to_num(np.corrcoef(sample[:, i], sample[:, j])[0, 1]) for sample in (first, second)]
+            steps = np.arctanh(np.clip(found, -1 + 1e-9, 1 - 1e-9))
+            if abs(steps[0] - steps[1]) > limit * np.sqrt(1 / (len(first) - 3) + 1 / (len(second) - 3)):
+                raise CheckFailed(
+                    f"{name} have the correlation {found[0]:.3g} between channels {j} and {i}, and {other} "
+                    f"{found[1]:.3g}. {cause}"
+                )
+
+
 def compare_correlation(
     name: str, first: np.ndarray, second: np.ndarray, covariance: float, variances: tuple[float, float], cause: str
 ) -> None:

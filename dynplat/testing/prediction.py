@@ -15,7 +15,7 @@ from dynplat.testing.moments import (
     compare_moments,
 )
 from dynplat.testing.report import CheckFailed, compare_arrays
-from dynplat.testing.subject import Subject, hide, hide_all
+from dynplat.testing.subject import PopulationSubject, Subject, hide, hide_all
 
 _MOMENTS = {"mean": lambda law: law.mean(), "variance": lambda law: law.variance()}
 _STATE_MOMENTS = {"mean": lambda law: law.mean("state"), "variance": lambda law: law.variance("state")}
@@ -245,6 +245,8 @@ def _queries(subject: Subject) -> np.ndarray:
 
     For a model that takes equal steps only, all times of the grid.
     """
+    if isinstance(subject, PopulationSubject):
+        return subject.queries
     times = subject.observations.times
     if not subject.claims.condition:
         return later(subject)

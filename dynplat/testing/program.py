@@ -15,7 +15,7 @@ from dynplat.errors import CapabilityError, StorageError
 from dynplat.model import AbstractModel, observations_from
 from dynplat.testing.made import rebuilt
 from dynplat.testing.report import CheckFailed, CheckSkipped, compare_arrays
-from dynplat.testing.subject import Subject, given
+from dynplat.testing.subject import PopulationSubject, Subject, given
 
 
 def check_record(subject: Subject) -> None:
@@ -229,9 +229,11 @@ def check_undeclared_is_refused(subject: Subject) -> None:
 
 def _predicted(posterior: Any, subject: Subject) -> Any:
     """The values of the rows, or where the model gives no law inside the data those of the next ones."""
-    from dynplat.posterior import forecast, impute
+    from dynplat.posterior import forecast, impute, predict
 
     options: dict[str, Any] = {"num_draws": 3, "seed": subject.seed, "framework": subject.framework}
+    if isinstance(subject, PopulationSubject):
+        return predict(posterior, subject.queries[0], **options)
     if subject.claims.condition:
         return impute(posterior, **options)
     inputs = None

@@ -13,11 +13,11 @@ import numpy as np
 from dynplat.arrays import Array, Observations, framework, random_source, to_numpy
 from dynplat.errors import DataError
 from dynplat.model import AbstractModel, Context, SiteInfo, check_request, observations_from
-from dynplat.testing.made import made_data
+from dynplat.testing.made import made_data, made_snapshots
 from dynplat.testing.report import CheckSkipped
 
 if TYPE_CHECKING:
-    from dynplat.data import Trajectories
+    from dynplat.data import Snapshots, Trajectories
 
 #: Lengths of the two made series: the shortest that the model takes are used.
 _LENGTHS = ((9, 6), (40, 25), (160, 100))
@@ -26,10 +26,10 @@ NUM_POINTS = 3
 FRAMEWORKS = {"pyro": "torch", "numpyro": "jax"}
 
 
-def _ground(what: str) -> Callable[[Callable[[Subject], Any]], Any]:
+def _ground(what: str) -> Callable[[Callable[[Any], Any]], Any]:
     """Make a cached property; when it fails, the first check that asks fails, and the others say why they stop."""
 
-    def decorate(make: Callable[[Subject], Any]) -> Any:
+    def decorate(make: Callable[[Any], Any]) -> Any:
         @wraps(make)
         def once(self: Subject) -> Any:
             if what in self._broken:
@@ -145,7 +145,7 @@ class Subject:
                 raise CheckSkipped("the model has neither a prior nor a solver, so there are no parameters to try")
             names = {name: np.asarray(value) for name, value in draws.items()}
             infos = {name: SiteInfo(name, "sample", value.shape[1:], False) for name, value in names.items()}
-            count = min(NUM_POINTS, min(len(value) for value in names.values()))
+            count = min((NUM_POINTS, *(len(value) for value in names.values()))) if names else 1
             return [{name: value[i][None] for name, value in names.items()} for i in range(count)], infos
         from dynplat.inference.prior import sample_prior
 
@@ -291,6 +291,92 @@ class Subject:
         """Skip the check unless marginals are Gaussian."""
         if self.family != "gaussian":
             raise CheckSkipped("the marginals are not Gaussian")
+
+
+class PopulationSubject(Subject):
+    """A model with small snapshots of the kind that it declares, and the parameters that its solver finds for them.
+
+    A model without a solver has parameters from its prior.
+
+    Args:
+        model: The model.
+        seed: Seed of the data, the parameters and every statistical check.
+        data: Snapshots to use instead of the made ones.
+    """
+
+    def __init__(self, model: AbstractModel, *, seed: int = 0, data: Snapshots | None = None) -> None:
+        super().__init__(model, seed=seed)
+        self._snapshots = data
+
+    @cached_property
+    def data(self) -> Any:
+        """Three populations that move, as far as the model accepts them."""
+        data = made_snapshots(self.claims, self.seed) if self._snapshots is None else self._snapshots
+        check_request(self.model, data, purpose="the conformance kit")
+        return data
+
+    @_ground("`solve` (or the prior)")
+    def points(self) -> tuple[list[dict[str, np.ndarray]], dict[str, SiteInfo]]:
+        """What the solver finds, or draws from the prior, in canonical form (1, core), and facts about the sites."""
+        if self.has_solver:
+            found = self.solved(self.data)
+            return found, {name: SiteInfo(name, "sample", value.shape[1:], False) for name, value in found[0].items()}
+        from dynplat.inference.prior import sample_prior
+
+        context = self.context
+        drawn, infos = sample_prior(self.model, context, num_draws=NUM_POINTS, seed=self.seed, language=self.language)
+        return [{name: value[i] for name, value in drawn.items()} for i in range(NUM_POINTS)], infos
+
+    @property
+    def has_solver(self) -> bool:
+        """Whether the model finds its parameters itself."""
+        return type(self.model).solve is not AbstractModel.solve
+
+    def solved(self, data: Snapshots) -> list[dict[str, np.ndarray]]:
+        """Return one draw of what the solver finds for some snapshots, each site (1, core)."""
+        draws = self.model.solve(observations_from(data), self.model.prepare(data), seed=self.seed) or {}
+        return [{name: np.asarray(value)[:1] for name, value in draws.items()}]
+
+    @cached_property
+    def observations(self) -> Observations:
+        """The particles as a process sees them: rows of one series."""
+        return observations_from(self.data)
+
+    @property
+    def complete(self) -> Observations:
+        """The same: every particle is known."""
+        return self.observations
+
+    @property
+    def queries(self) -> np.ndarray:
+        """Times inside every gap and, where the model forecasts, after the last snapshot; (1, query)."""
+        times = self.data.times
+        inside = 0.5 * (times[1:] + times[:-1])
+        later = times[-1] + 0.5 * np.diff(times)[-1:] if self.claims.forecast else times[:0]
+        return np.concatenate([inside, later])[None]
+
+    def particles(
+        self, times: np.ndarray, seed: int, count: int, data: Snapshots | None = None, sites: Any = None
+    ) -> np.ndarray:
+        """Return particles at times (query,), each with its path, (draw, query, channel).
+
+        Args:
+            times: The times.
+            seed: Seed of the draws.
+            count: Number of particles.
+            data: Snapshots to condition on, with parameters found for them; by default the subject's own.
+            sites: Parameters, by default those found for the data, or the first of `points`.
+        """
+        data = self.data if data is None else data
+        context = self.context if data is self.data else self.model.prepare(data)
+        if sites is None:
+            sites = self.sites() if data is self.data or not self.has_solver else self.solved(data)[0]
+        with self.arrays() as to_array:
+            process = self.process(to_array, sites, context)
+            law = process.condition(given(observations_from(data), to_array)).at(to_array(np.asarray(times)[None]))
+            drawn = to_numpy(law.draws(count, random=random_source(seed, to_array(0.0))))
+        # Parameters of one draw may or may not leave an axis.
+        return drawn.reshape(count, len(times), drawn.shape[-1])
 
 
 def given(observations: Observations, to_array: Callable[[Any], Array]) -> Observations:
