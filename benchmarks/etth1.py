@@ -18,6 +18,7 @@ Needs the data set (`dynplat datasets` says how it is found). Takes about two mi
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from scipy import special, stats
 import dynplat as dp
 from dynplat.arrays import Observations, framework, to_numpy
 
-LOOKBACK, TRAINED, FITTED = 336, 8640, 11520
+LOOKBACK, TRAINED, FITTED, TESTED = 336, 8640, 11520, 14400
 #: Windows that are forecast at once.
 AT_ONCE = 256
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -35,10 +36,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "deepssm/spacetime": {"width": 32, "depth": 1, "num_states": 32},
 }
 TRAINING: dict[str, Any] = {
-    "num_steps": 2000,
+    "num_steps": 800,
     "learning_rate": 1e-3,
     "batch_size": 32,
-    "patience": None,
+    "patience": 150,
     "validation": 0.25,
     "split": "time",
     "warm_up": LOOKBACK,
@@ -57,7 +58,7 @@ class Law(NamedTuple):
 def standardised() -> dp.Trajectories:
     """The series in units of its first 8,640 rows."""
     data = dp.load_dataset("etth1")
-    values = np.asarray(data.values[0])
+    values = np.asarray(data.values[0])[:TESTED]
     first = values[:TRAINED]
     return dp.Trajectories.from_arrays(
         np.arange(float(len(values))), (values - first.mean(0)) / first.std(0), channels=data.channels
@@ -136,12 +137,9 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(OPTIONS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--train", type=str, nargs="*", default=[], help="options of training, as name=value")
+    parser.add_argument("--train", type=json.loads, default={}, help="other options of training, as JSON")
+    parser.add_argument("--model", type=json.loads, default={}, help="other options of the models, as JSON")
     arguments = parser.parse_args()
-    changed = {
-        name: float(value) if "." in value or "e" in value else int(value)
-        for name, value in (text.split("=") for text in arguments.train)
-    }
     data = standardised()
     print("| horizon | model | MSE | MAE | CRPS | 90 % coverage | log score | seconds a fit |\n" + "|---" * 8 + "|")
     for horizon in arguments.horizons:
@@ -155,15 +153,19 @@ def main() -> None:
         for name in arguments.models:
             found, seconds = [], []
             for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-                model = dp.load_model(name, lookback=LOOKBACK, horizon=horizon, seed=seed, **OPTIONS[name])
+                model = dp.load_model(
+                    name, lookback=LOOKBACK, horizon=horizon, seed=seed, **(OPTIONS[name] | arguments.model)
+                )
                 begin = time.perf_counter()
-                fit = dp.fit(model, rows(data, FITTED), "train", seed=seed, window=horizon, **(TRAINING | changed))
+                fit = dp.fit(
+                    model, rows(data, FITTED), "train", seed=seed, window=horizon, **(TRAINING | arguments.train)
+                )
                 seconds.append(time.perf_counter() - begin)
                 if not has_ridge:
                     show("ridge", horizon, scores(ridge_law(fit, past), truth)[None])
                     has_ridge = True
                 found.append(scores(laws_of(fit, past, horizon), truth))
-                extra = fit.provenance.extra
+                extra = fit.provenance["extra"]
                 print(
                     f"  seed {seed}: {found[-1].round(4)} validation {extra['validation_loss']:.4f} best epoch "
                     f"{extra['best_epoch']} of {extra['epochs']}",
