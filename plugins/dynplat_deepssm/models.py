@@ -38,10 +38,8 @@ def scales_from(context: Context) -> Scales:
 
 
 @dataclass(frozen=True)
-class AutoregressiveModel(AbstractModel):
-    """The next row given the past, by a deep state-space network (`dynplat_deepssm.autoregressive`).
-
-    All weights are point estimates: their sites `net.<path>` are those of `pp.module`.
+class AbstractNetworkModel(AbstractModel):
+    """What models of networks and a head with a density share.
 
     Args:
         head: Law of a value: `student-t`, `gaussian`, `mixture` or `negative-binomial` (counts).
@@ -51,8 +49,6 @@ class AutoregressiveModel(AbstractModel):
             DeltaNet).
         seed: Seed of the weights at the start.
     """
-
-    cell: ClassVar[str]
 
     head: str = "student-t"
     width: int = 32
@@ -80,6 +76,21 @@ class AutoregressiveModel(AbstractModel):
         """Minibatches, and rows that are held back to say when to stop."""
         return "train"
 
+    def prepare(self, data: Trajectories) -> Context:
+        """Summarise the training cells, and the inputs."""
+        return with_input_scales(summarise(data), data)
+
+
+@dataclass(frozen=True)
+class AutoregressiveModel(AbstractNetworkModel):
+    """The next row given the past, by a deep state-space network (`dynplat_deepssm.autoregressive`).
+
+    All weights are point estimates: their sites `net.<path>` are those of `pp.module`. See `AbstractNetworkModel` for
+    the options.
+    """
+
+    cell: ClassVar[str]
+
     def network(self, context: Context) -> Shortcut:
         """The network for the channels and inputs of a context."""
         return stack(
@@ -90,10 +101,6 @@ class AutoregressiveModel(AbstractModel):
             num_layers=self.num_layers,
             num_states=self.num_states,
         )
-
-    def prepare(self, data: Trajectories) -> Context:
-        """Summarise the training cells, and the inputs."""
-        return with_input_scales(summarise(data), data)
 
     def prior(self, pp: AbstractLanguage, context: Context) -> None:
         """Emit the weights."""
