@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dynplat.arrays import Observations
+from dynplat.arrays import Observations, to_numpy
 from dynplat.data import layout
 from dynplat.data.assemble import Padded
 from dynplat.data.clock import show_label
@@ -80,6 +80,49 @@ def observations_from(data: Trajectories | Snapshots) -> Observations:
         inputs=None if data.inputs is None else np.asarray(data.inputs, dtype=np.float64),
         marks=None if data.marks is None else np.asarray(data.marks),
     )
+
+
+class Populations(NamedTuple):
+    """Populations at increasing times; host arrays.
+
+    Attributes:
+        times: Times, (snapshot,).
+        particles: One array (particle, channel) per time.
+    """
+
+    times: np.ndarray
+    particles: tuple[np.ndarray, ...]
+
+
+def populations_of(observations: Observations) -> Populations:
+    """Take observations of one series whose rows are particles apart; rows of one time are one population.
+
+    Raises:
+        DataError: There are several series, no row, times that decrease or values that are not observed.
+    """
+    times, values, mask = (to_numpy(leaf) for leaf in observations[:3])
+    if times.ndim != 2 or len(times) != 1 or not times.shape[1]:
+        raise DataError(
+            "populations are taken from observations of one series whose rows are particles; got times of shape "
+            f"{times.shape}.",
+            hint="Make `Snapshots` of the data.",
+        )
+    if not mask.all():
+        row, channel = (int(index) for index in np.argwhere(~mask[0])[0])
+        raise DataError(
+            f"a particle must be known in every channel; row {row} is not observed in channel {channel}.",
+            hint="Leave the particle out.",
+        )
+    gaps = np.diff(times[0])
+    if (gaps < 0).any():
+        row = int(np.argmax(gaps < 0))
+        raise DataError(
+            f"times must not decrease; row {row + 1} is at {times[0, row + 1]:g}, after one at {times[0, row]:g}.",
+            hint="Sort the particles by time.",
+        )
+    starts = np.flatnonzero(gaps > 0) + 1
+    particles = np.split(values[0].astype(np.float64), starts)
+    return Populations(times[0, np.concatenate([[0], starts]).astype(int)], tuple(particles))
 
 
 def _check_range(data: Trajectories) -> None:

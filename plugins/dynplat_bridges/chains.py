@@ -15,9 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from dynplat.model import Populations
 from dynplat_bridges.ipf import IPF, RegressionBridge
 from dynplat_bridges.linearised import LinearisedBridge, linearised_bridge
-from dynplat_bridges.populations import Populations
 from dynplat_bridges.simulate import Drift
 
 #: Points of a grid nearer than this part of a step to a query give way to it.

@@ -10,13 +10,13 @@ import numpy as np
 
 from dynplat.arrays import Observations
 from dynplat.errors import ArgumentError
-from dynplat.model import AbstractModel, Context, Sites, summarise
+from dynplat.model import AbstractModel, Context, Populations, Sites, summarise
 from dynplat_bridges import entries
 from dynplat_bridges.fitting import FittedReference, fit_reference, gaussian_coupler
 from dynplat_bridges.gaussian import fit_gaussian
 from dynplat_bridges.particles import ParticleCoupler
 from dynplat_bridges.pinned import LinearLaw, PiecewiseLaw
-from dynplat_bridges.populations import Populations, check_snapshots, populations_of
+from dynplat_bridges.populations import check_snapshots, checked_populations
 from dynplat_bridges.process import GaussianBridgeProcess, ParticleBridgeProcess
 from dynplat_bridges.references import AbstractLinearReference, linear_reference_from
 
@@ -78,7 +78,7 @@ class AbstractLinearBridge(AbstractModel):
         Returns:
             `diffusion` (1, channel) and the parameters of the drift (1, core dimensions), known ones among them.
         """
-        law = self._fit(populations_of(observations), context).law
+        law = self._fit(checked_populations(observations), context).law
         return {"diffusion": law.diffusion[None], **{name: value[None] for name, value in law.parameters.items()}}
 
     def _fit(self, populations: Populations, context: Context) -> FittedReference:
@@ -197,7 +197,7 @@ class StaticBridge(AbstractParticleBridge):
         Returns:
             `diffusion` (1, pair, channel) and the parameters of the drift (1, pair, core dimensions).
         """
-        times, particles = populations_of(observations)
+        times, particles = checked_populations(observations)
         laws = [
             self._fit_gaps(particles[k : k + 2], np.diff(times[k : k + 2]), context).law for k in range(len(times) - 1)
         ]

@@ -10,7 +10,7 @@ from dynplat.process import AbstractConditional, AbstractPredictive, AbstractPro
 from dynplat_bridges.gaussian import GaussianBridge, fit_gaussian, gaussian_bridge
 from dynplat_bridges.particles import ParticleBridge, particle_bridge
 from dynplat_bridges.pinned import LinearLaw, PiecewiseLaw, Route, route
-from dynplat_bridges.populations import populations_of
+from dynplat_bridges.populations import checked_populations
 
 
 class GaussianBridgeProcess(AbstractProcess):
@@ -29,7 +29,7 @@ class GaussianBridgeProcess(AbstractProcess):
         Raises:
             DataError: The observations are no snapshots, or fewer than two.
         """
-        found = populations_of(observations)
+        found = checked_populations(observations)
         fitted = [fit_gaussian(particles) for particles in found.particles]
         return GaussianBridgeConditional(gaussian_bridge(self.law, found.times, fitted))
 
@@ -82,7 +82,7 @@ class ParticleBridgeProcess(AbstractProcess):
             ArgumentError: The references are not one for each pair of neighbours.
             InferenceError: The couplings did not converge.
         """
-        found = populations_of(observations)
+        found = checked_populations(observations)
         if isinstance(self.law, PiecewiseLaw) and len(self.law.pieces) != len(found.times) - 1:
             raise ArgumentError(
                 f"the model was fitted to {len(self.law.pieces) + 1} snapshots, with a diffusion for each pair of "

@@ -10,14 +10,14 @@ import numpy as np
 
 from dynplat.arrays import Array, Observations, Random, asarray_like, random_source, to_numpy
 from dynplat.errors import ArgumentError, InferenceError
-from dynplat.model import AbstractModel, Context, Sites, summarise
+from dynplat.model import AbstractModel, Context, Populations, Sites, summarise
 from dynplat.process import AbstractConditional, AbstractPredictive, AbstractProcess
 from dynplat_bridges import entries
 from dynplat_bridges.chains import AbstractChain, LinearisedChain
 from dynplat_bridges.drifts import KernelRidge
 from dynplat_bridges.ipf import IPF
 from dynplat_bridges.pinned import Route, route
-from dynplat_bridges.populations import Populations, check_snapshots, populations_of
+from dynplat_bridges.populations import check_snapshots, checked_populations
 from dynplat_bridges.references import AbstractReference, reference_from
 from dynplat_bridges.sbirr import Transport, refine
 from dynplat_bridges.simulate import simulate
@@ -113,7 +113,7 @@ class SBIRR(AbstractModel):
         """
         reference = self.reference_process()
         found = refine(
-            populations_of(observations),
+            checked_populations(observations),
             reference,
             reference.start(context),
             reference.start_diffusion(context),
@@ -158,7 +158,7 @@ class RefinedReference(AbstractProcess):
         Raises:
             DataError: The observations are no snapshots, or fewer than two.
         """
-        return RefinedBridge(self, populations_of(observations))
+        return RefinedBridge(self, checked_populations(observations))
 
 
 class RefinedBridge(AbstractConditional):

@@ -26,11 +26,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dynplat.model import Populations
 from dynplat_bridges.acceleration import extrapolate
 from dynplat_bridges.chains import AbstractChain, LinearisedChain, interval_grids, linearised_chain, regression_chain
 from dynplat_bridges.estimate import fit_parameters, increments_of, path_log_likelihood
 from dynplat_bridges.ipf import IPF
-from dynplat_bridges.populations import Populations
 from dynplat_bridges.references.base import AbstractReference
 from dynplat_bridges.simulate import Drift
 

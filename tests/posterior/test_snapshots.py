@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import dynplat as dp
-from dynplat.arrays import asarray_like, to_numpy
-from dynplat.errors import ArgumentError, CapabilityError
-from dynplat.model import AbstractModel, observations_from, rows_of
+from dynplat.arrays import Observations, asarray_like, to_numpy
+from dynplat.errors import ArgumentError, CapabilityError, DataError
+from dynplat.model import AbstractModel, observations_from, populations_of, rows_of
 from dynplat.posterior import Posterior, forecast, impute, predict, simulate
 from dynplat.process import AbstractPredictive, AbstractProcess, Draw
 from dynplat.process.base import AbstractConditional
@@ -144,6 +144,28 @@ def snapshots() -> dp.Snapshots:
 def fitted(snapshots) -> Posterior:
     """The closed form."""
     return dp.fit(Flock(), snapshots, "solve", seed=0)
+
+
+def test_rows_are_taken_apart_into_populations(snapshots):
+    found = populations_of(observations_from(snapshots))
+    np.testing.assert_array_equal(found.times, snapshots.times)
+    assert len(found.particles) == len(snapshots.populations)
+    for ours, theirs in zip(found.particles, snapshots.populations, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_observations_that_are_no_populations_are_refused():
+    times, values = np.array([[0.0, 0.0, 1.0]]), np.zeros((1, 3, 2))
+    mask = np.ones(values.shape, dtype=bool)
+    with pytest.raises(DataError, match=r"rows are particles; got times of shape \(2, 3\)"):
+        populations_of(Observations(np.zeros((2, 3)), np.zeros((2, 3, 2)), np.ones((2, 3, 2), dtype=bool)))
+    with pytest.raises(DataError, match=r"rows are particles; got times of shape \(1, 0\)"):
+        populations_of(Observations(np.zeros((1, 0)), np.zeros((1, 0, 2)), np.ones((1, 0, 2), dtype=bool)))
+    with pytest.raises(DataError, match="row 2 is at 1, after one at 2"):
+        populations_of(Observations(np.array([[0.0, 2.0, 1.0]]), values, mask))
+    mask[0, 1, 1] = False
+    with pytest.raises(DataError, match="row 1 is not observed in channel 1"):
+        populations_of(Observations(times, values, mask))
 
 
 def test_particles_are_the_rows_of_one_series(snapshots):

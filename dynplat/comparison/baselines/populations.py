@@ -1,43 +1,16 @@
-"""What the baselines share: populations taken apart again, and particles drawn from them evenly."""
+"""What the baselines of populations share: particles that are drawn from them evenly, and their laws."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NamedTuple
 
 import numpy as np
 
 from dynplat.arrays import Array, Observations, Random, asarray_like, to_numpy
-from dynplat.errors import ArgumentError, CapabilityError, DataError
+from dynplat.errors import ArgumentError, CapabilityError
+from dynplat.model import Populations, populations_of
 from dynplat.process import AbstractPredictive, AbstractProcess
 from dynplat.process.base import AbstractConditional
-
-
-class Populations(NamedTuple):
-    """Populations at increasing times; host arrays.
-
-    Attributes:
-        times: Times, (snapshot,).
-        particles: One array (particle, channel) per time.
-    """
-
-    times: np.ndarray
-    particles: tuple[np.ndarray, ...]
-
-
-def populations_of(observations: Observations) -> Populations:
-    """Take rows of one series apart into populations: rows of one time belong together.
-
-    Raises:
-        DataError: There are several series, or no row.
-    """
-    times, values = to_numpy(observations.times), to_numpy(observations.values)
-    if times.ndim != 2 or times.shape[0] != 1 or not times.shape[1]:
-        raise DataError(
-            f"one population is expected, as one series of at least one particle; got times of shape {times.shape}."
-        )
-    distinct, first = np.unique(times[0], return_index=True)
-    return Populations(distinct, tuple(np.split(values[0].astype(np.float64), first[1:])))
 
 
 def deal(size: int, count: int, random: Random) -> np.ndarray:

@@ -10,7 +10,7 @@ from dynplat.arrays import Observations, random_source
 from dynplat.data import Snapshots
 from dynplat.errors import ArgumentError, DataError, InferenceError
 from dynplat_bridges.entries import ENTRIES
-from dynplat_bridges.populations import populations_of
+from dynplat_bridges.populations import checked_populations
 from dynplat_bridges.tests.conftest import observations_of, reverting_populations, solved
 
 DATA = reverting_populations(count=50)
@@ -151,19 +151,12 @@ def test_options_are_refused():
         dp.load_model("bridges/gaussian", reference="ornstein-uhlenbeck:centre=1,2,3").prepare(DATA)
 
 
-def test_observations_that_are_no_snapshots_are_refused():
+def test_a_single_snapshot_is_refused():
     times, values = np.array([[0.0, 0.0, 1.0]]), np.zeros((1, 3, 2))
     mask = np.ones(values.shape, dtype=bool)
-    assert [len(p) for p in populations_of(Observations(times, values, mask)).particles] == [2, 1]
-    with pytest.raises(DataError, match="rows are particles; got times of shape"):
-        populations_of(Observations(np.zeros((2, 3)), np.zeros((2, 3, 2)), np.ones((2, 3, 2), dtype=bool)))
-    with pytest.raises(DataError, match="row 2 is at 1, after one at 2"):
-        populations_of(Observations(np.array([[0.0, 2.0, 1.0]]), values, mask))
+    assert [len(p) for p in checked_populations(Observations(times, values, mask)).particles] == [2, 1]
     with pytest.raises(DataError, match="at least two snapshots; the data have 1"):
-        populations_of(Observations(np.zeros((1, 3)), values, mask))
-    mask[0, 1, 1] = False
-    with pytest.raises(DataError, match="row 1 is not observed in channel 1"):
-        populations_of(Observations(times, values, mask))
+        checked_populations(Observations(np.zeros((1, 3)), values, mask))
 
 
 @pytest.mark.parametrize("name", [entry.id for entry in ENTRIES])

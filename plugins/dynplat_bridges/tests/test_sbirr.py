@@ -12,9 +12,8 @@ import dynplat as dp
 from dynplat.arrays import random_source
 from dynplat.data import Snapshots
 from dynplat.errors import ArgumentError, DataError, InferenceError
-from dynplat.model import summarise
+from dynplat.model import Populations, summarise
 from dynplat_bridges.chains import interval_grids, spread_evenly
-from dynplat_bridges.populations import Populations
 from dynplat_bridges.references import Custom, LotkaVolterra
 from dynplat_bridges.refined import SBIRR
 from dynplat_bridges.sbirr import refine
