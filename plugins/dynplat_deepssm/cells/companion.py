@@ -55,13 +55,18 @@ class Companion(Channelwise, AbstractCell):
         return 2 if self.closed else 1
 
     def init(self, seed: Any) -> dict[str, np.ndarray]:
-        """Weights: column a, write b (channel, n), readout c and K (channel, 1 or 2, n)."""
+        """Weights: column a, write b (channel, n), readout c and K (channel, 1 or 2, n).
+
+        Outputs start at the size of inputs, and a closed loop starts near the edge of stability, so that a long one
+        neither forgets nor overflows: with standard normal weights its fastest mode would grow by sqrt(n) a step.
+        """
         rng = np.random.default_rng(seed)
         K, n = self.num_channels, self.num_states
+        scale = np.array([1.0, 0.5])[: self.num_readouts, None] / n
         return {
             "column": rng.standard_normal((K, n)),
             "write": rng.standard_normal((K, n)),
-            "readout": rng.standard_normal((K, self.num_readouts, n)),
+            "readout": scale * rng.standard_normal((K, self.num_readouts, n)),
         }
 
     def initial(self, parameters: Parameters, u: Array) -> Array:

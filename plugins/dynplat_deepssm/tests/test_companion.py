@@ -57,6 +57,19 @@ def test_closed_loop_is_the_closed_matrix():
             np.testing.assert_allclose(found[:, step, channel], x @ c, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("num_states", [8, 32, 128])
+def test_a_closed_loop_starts_near_the_edge_of_stability(num_states):
+    """In single precision two hundred steps would overflow where a mode grows by more than half a step."""
+    cell = Companion(40, num_states, closed=True)
+    weights = cell.init(0)
+    radii = []
+    for column, b, (_, K) in zip(weights["column"], weights["write"], weights["readout"], strict=True):
+        A = companion.matrix(column / max(1.0, np.abs(column).sum()))
+        radii.append(np.abs(np.linalg.eigvals(A + np.outer(b, K))).max())
+    assert max(radii) < 1.4
+    assert 0.85 < np.median(radii) < 1.05
+
+
 def test_fourier_form_is_the_krylov_sequence():
     """The kernel c A^l b of a system of order 64 over 336 rows, by products with A."""
     cell = Companion(3, 64)
