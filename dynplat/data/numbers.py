@@ -104,7 +104,7 @@ def number_column(cells: Any, name: str, origin: Origin, decimal: str = ".") -> 
     """Read a column of a table as float64 with NaN for missing cells.
 
     Raises:
-        DataError: A cell is text, or the column holds dates.
+        DataError: A cell is text, or the column holds dates or complex numbers.
     """
     kind = getattr(getattr(cells, "dtype", None), "kind", "O")
     if kind in "biuf":
@@ -113,6 +113,13 @@ def number_column(cells: Any, name: str, origin: Origin, decimal: str = ".") -> 
         raise DataError(
             "dates were found where numbers are expected.",
             hint="Leave the column out, or turn it into numbers.",
+            source=origin.source,
+            column=name,
+        )
+    if kind == "c":
+        raise DataError(
+            "complex numbers were found, and channels are real.",
+            hint="Make the column two: its real and its imaginary part.",
             source=origin.source,
             column=name,
         )

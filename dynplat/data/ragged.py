@@ -113,9 +113,9 @@ def gather_rows(name: str, argument: Any, extents: Extents, *, trailing: bool, s
     if is_per_series(argument) and (not shared or any(_ndim(item) == (2 if trailing else 1) for item in argument)):
         if len(argument) != num_series:
             raise DataError(f"`{name}` must hold one array per series ({num_series}); got {len(argument)}.")
-        parts = [_to_float(name, part) for part in argument]
+        parts = [to_float(name, part) for part in argument]
     else:
-        array = _to_float(name, argument)
+        array = to_float(name, argument)
         with_series = array.ndim == (3 if trailing else 2) or (not shared and array.ndim == 2)
         if with_series:
             if array.shape[0] != num_series:
@@ -144,9 +144,19 @@ def gather_rows(name: str, argument: Any, extents: Extents, *, trailing: bool, s
     return np.concatenate(blocks) if blocks else np.zeros((0, np.shape(argument)[-1] if trailing else 1))
 
 
-def _to_float(name: str, value: Any) -> np.ndarray:
+def to_float(name: str, value: Any) -> np.ndarray:
+    """Return real numbers as float64.
+
+    Raises:
+        DataError: They are complex, or no numbers of a regular shape.
+    """
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
+    if np.iscomplexobj(value):
+        raise DataError(
+            f"`{name}` is complex, and channels are real.",
+            hint="Make a complex channel two: its real and its imaginary part.",
+        )
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:

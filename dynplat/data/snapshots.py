@@ -13,6 +13,7 @@ from dynplat.data import layout
 from dynplat.data.assemble import Origin
 from dynplat.data.clock import Clock, show_label
 from dynplat.data.moments import Moments, read_moments
+from dynplat.data.ragged import to_float
 from dynplat.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -457,9 +458,7 @@ def snapshots_from_long(
 
 
 def _block(index: int, population: Any) -> np.ndarray:
-    if hasattr(population, "detach"):
-        population = population.detach().cpu().numpy()
-    block = np.asarray(population, dtype=np.float64)
+    block = to_float(f"populations[{index}]", population)
     block = block[:, None] if block.ndim == 1 else block
     if block.ndim != 2:
         raise DataError(f"`populations[{index}]` must be (particle, channel); got shape {block.shape}.")

@@ -3,9 +3,10 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from dynplat.data import Trajectories, read, read_table
+from dynplat.data import Snapshots, Trajectories, read, read_table
 from dynplat.errors import DataError
 
 BOTH = pytest.mark.parametrize("reader", [read, read_table], ids=["read", "read_table"])
@@ -331,3 +332,17 @@ def test_errors_are_value_errors_with_their_parts(tmp_path):
     error = refused(read, text(tmp_path, "time,x\n0,1\n1,2\n2,x\n3,1\n"))
     assert isinstance(error, ValueError)
     assert re.match(r".*data\.csv, row 4, column 'x': the text 'x' stands .*\. Correct the cell", str(error))
+
+
+def test_complex_numbers_are_refused():
+    times = np.arange(4.0)
+    turning = np.exp(1j * times)
+    for make, name in (
+        (lambda: Trajectories.from_arrays(times, turning[:, None]), "`values` is complex"),
+        (lambda: Trajectories.from_arrays([times], [[complex(1, 1)] * 4]), "`values` is complex"),
+        (lambda: Trajectories.from_arrays(times, times, inputs=turning), "`inputs` is complex"),
+        (lambda: Snapshots.from_arrays([0.0, 1.0], [times, turning]), r"`populations\[1\]` is complex"),
+        (lambda: Trajectories.from_wide(pd.DataFrame({"time": times, "z": turning})), "column 'z': complex numbers"),
+    ):
+        with pytest.raises(DataError, match=name + ".*its real and its imaginary part"):
+            make()
