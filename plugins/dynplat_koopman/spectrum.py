@@ -95,13 +95,8 @@ class Eigenpairs:
             weights: (M,), relative weights; equal if None.
         """
         miss, size, w = _held_out(psi_x, psi_y, self.values, self.vectors, weights)
+        found, errors = _residuals_and_errors(miss, size, w)
         norms = np.sqrt(w @ size)
-        squares = w @ miss / norms**2
-        found = np.sqrt(squares)
-        spread = np.sqrt(w**2 @ (miss - squares * size) ** 2) / norms**2
-        # Where a residual cannot be told from 0, its error is the root of its square's.
-        scale = np.maximum(found, np.sqrt(spread))
-        errors = np.divide(spread, 2.0 * scale, out=np.zeros_like(scale), where=scale > 0)
         order = np.argsort(found, kind="stable")
         vectors, floors = (self.vectors / norms)[:, order], (self.floors / norms)[order]
         return Eigenpairs(self.values[order], found[order], vectors, floors, errors[order])
@@ -191,8 +186,27 @@ def held_out_residuals(psi_x: Any, psi_y: Any, values: Any, vectors: Any, weight
         vectors: (N, n), coefficients of their functions.
         weights: (M,), quadrature weights; equal if None.
     """
-    miss, size, w = _held_out(psi_x, psi_y, values, vectors, weights)
-    return np.sqrt(w @ miss / (w @ size))
+    return _residuals_and_errors(*_held_out(psi_x, psi_y, values, vectors, weights))[0]
+
+
+def held_out_bounds(psi_x: Any, psi_y: Any, values: Any, vectors: Any, weights: Any = None) -> np.ndarray:
+    """Bounds (n,) for the true residuals: `held_out_residuals` and two of their standard errors.
+
+    Standard errors are those of independent pairs: along a trajectory they come out too small. Arguments are as there.
+    """
+    residuals, errors = _residuals_and_errors(*_held_out(psi_x, psi_y, values, vectors, weights))
+    return residuals + 2.0 * errors
+
+
+def _residuals_and_errors(miss: np.ndarray, size: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Roots of ratios of weighted sums (n,), and their standard errors."""
+    whole = w @ size
+    squares = w @ miss / whole
+    found = np.sqrt(squares)
+    spread = np.sqrt(w**2 @ (miss - squares * size) ** 2) / whole
+    # Where a residual cannot be told from 0, its error is the root of its square's.
+    scale = np.maximum(found, np.sqrt(spread))
+    return found, np.divide(spread, 2.0 * scale, out=np.zeros_like(scale), where=scale > 0)
 
 
 def _held_out(

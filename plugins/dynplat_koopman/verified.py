@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dynplat.errors import ArgumentError
-from dynplat_koopman.spectrum import compression_of, held_out_residuals, isometry_of, pseudospectrum
+from dynplat_koopman.spectrum import compression_of, held_out_bounds, isometry_of, pseudospectrum
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,8 @@ class VerifiedSpectrum:
     Attributes:
         points: (n,), complex.
         bounds: (n,). Some operator within the bound of the true one has the point as an eigenvalue; of a normal
-            operator the spectrum itself is as near.
+            operator the spectrum itself is as near. They hold for the averages of the source: of a quadrature rule that
+            is exact for the dictionary, those of its measure; of a sample, those of the sample (see `held_out`).
         vectors: (N, n), coefficients of functions that have these residuals, scaled to norm 1.
         candidates: Number of candidates whose bound was below 1: those that had something to look for.
     """
@@ -69,7 +70,8 @@ def verified_spectrum(
             bounds are raised to that where quadrature or rounding went below.
         reach: Radius of the search around a candidate, in units of its bound; at least 1.
         held_out: (psi_x, psi_y, weights) of pairs that did not make the source: the bounds of the points that are kept
-            are then residuals there, free of the optimism of a minimum over the data. Weights may be None.
+            are then the residuals there and two of their standard errors, free of the optimism of a minimum over the
+            data. Standard errors are those of independent pairs. Weights may be None.
 
     Raises:
         ArgumentError: The reach is below 1, so that the disc could miss the spectrum that it is to contain.
@@ -90,7 +92,7 @@ def verified_spectrum(
     vectors, chosen_bounds = found.vectors[:, chosen], bounds[chosen]
     if held_out is not None and len(chosen):
         psi_x, psi_y, weights = held_out
-        chosen_bounds = held_out_residuals(psi_x, psi_y, z[chosen], vectors, weights)
+        chosen_bounds = held_out_bounds(psi_x, psi_y, z[chosen], vectors, weights)
         if isometry:
             chosen_bounds = np.maximum(chosen_bounds, np.abs(1.0 - np.abs(z[chosen])))
     return VerifiedSpectrum(z[chosen], chosen_bounds, vectors, len(started))

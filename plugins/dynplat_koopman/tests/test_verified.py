@@ -8,7 +8,14 @@ import pytest
 from dynplat.errors import ArgumentError
 from dynplat_koopman.compression import compress, compress_moments
 from dynplat_koopman.spectrum import eigenpairs, held_out_residuals, pseudospectrum
-from dynplat_koopman.tests.systems import cat_map_moments, duffing, exponentials, gauss_map, rotation
+from dynplat_koopman.tests.systems import (
+    cat_map_moments,
+    duffing,
+    exponentials,
+    gauss_map,
+    legendre_functions,
+    rotation,
+)
 from dynplat_koopman.verified import verified_spectrum
 
 OMEGA = np.sqrt(2.0)
@@ -88,9 +95,31 @@ def test_bounds_on_held_out_data_are_honest():
     checked = verified_spectrum(compression, ring, isometry=True, held_out=held_out)
     np.testing.assert_array_equal(promised.points, checked.points)
     assert np.median(checked.bounds / promised.bounds) > 1.2
-    np.testing.assert_allclose(
-        checked.bounds, held_out_residuals(held_out[0], held_out[1], checked.points, checked.vectors), rtol=1e-9
-    )
+    outside = held_out_residuals(held_out[0], held_out[1], checked.points, checked.vectors)
+    assert (checked.bounds > outside).all()
+    assert (checked.bounds < 1.5 * outside).all()
+
+
+def test_bounds_on_held_out_data_hold_for_the_law():
+    """Residuals by a quadrature rule are the true ones: bounds of 400 pairs lie above, but for one in twenty."""
+    rng = np.random.default_rng(0)
+
+    def functions(x):
+        return legendre_functions(x, 20), legendre_functions(np.exp(-2 * x**2) - 1 - np.exp(-2.0), 20)
+
+    exact_x, exact_y, w = gauss_map(20, 400)
+    grid = np.add.outer(1j * np.linspace(0, 1, 9), np.linspace(-1, 1, 17))
+    kept, at_fault, optimistic = 0, 0, 0
+    for _ in range(10):
+        compression, held_out = compress(*functions(rng.uniform(-1, 0, 400))), functions(rng.uniform(-1, 0, 400))
+        found = verified_spectrum(compression, grid, held_out=(*held_out, None))
+        true = held_out_residuals(exact_x, exact_y, found.points, found.vectors, w)
+        kept += len(found)
+        at_fault += (found.bounds < true).sum()
+        optimistic += (verified_spectrum(compression, grid).bounds < true).sum()
+    assert kept > 150
+    assert at_fault < 0.1 * kept
+    assert optimistic > 0.5 * kept
 
 
 def test_edges():
