@@ -29,6 +29,7 @@ from dynplat_koopman.lifting import (
     noise_level,
     reference_rows,
     symmetric_root,
+    warn_of_few_blocks,
 )
 from dynplat_koopman.pairs import Pairs
 
@@ -127,6 +128,7 @@ def continuous_sites(
     if recipe.held_out_steps:
         squares, distances = _held_out_squares(found, regression, free, W, readout, R, scale, recipe, keeps_constant)
         level = noise_level(squares, distances, local=recipe.local_noise)
+        warn_of_few_blocks(len(squares), recipe.held_out_steps)
     sites = {
         "generator": coefficients[:r],
         "noise_factor": symmetric_root(W),
@@ -235,15 +237,15 @@ def _held_out_squares(
     whole = regression.solve(gram, cross)
     ahead = found.typical * np.array(looks_ahead(size))
     squares, distances = [], []
-    for start in blocks_of(pairs, size):
-        block = slice(start, start + size)
+    for block in blocks_of(pairs, size):
+        start = block.start
         gram_b, cross_b = regression.sums(mean, block)
         change = regression.solve(gram - gram_b, cross - cross_b) - whole
         rates = reshaped_rates(coefficients + change, recipe.shape, keeps_constant=keeps_constant)
         L = rates[:r]
         F, Q, G = discretise(L.T, W, np.concatenate([found.gaps[block], ahead]))
         z = regression.phi[start, :r]
-        left = pairs.first[reference[(reference <= start) | (reference > start + size)]] / scale
+        left = pairs.first[reference[(reference <= start) | (reference > block.stop)]] / scale
         distances.append(float(distance_from([readout @ (move @ z) / scale for move in F[size:]], left)))
         P, ratios = np.zeros_like(W), []
         for k in range(size):
@@ -251,7 +253,7 @@ def _held_out_squares(
             if pairs.inputs is not None and G is not None:
                 z = z + G[k] @ (regression.phi[start + k, r:] @ rates[r:])
             variance = np.einsum("ci,ij,cj->c", readout, P, readout) + np.diagonal(R)
-            ratios.append((pairs.second[start + k] - readout @ z) ** 2 / np.maximum(variance, np.finfo(float).tiny))
+            ratios.append((pairs.second[start + k] - readout @ z) ** 2 / variance)
         squares.append(np.mean(ratios))
     return np.array(squares), np.array(distances)
 

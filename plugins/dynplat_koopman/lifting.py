@@ -40,6 +40,8 @@ READOUT_FLOOR = 1e-6
 #: Training rows from which distances are taken, and what is added to their squares, in units of the channels' scales.
 _MOST_ROWS = 500
 _NEAREST = 1e-8
+#: Largest power of the distance with which the noise grows.
+_STEEPEST = 4.0
 #: Distance from training rows within which rows are lifted, in parts of that of nearly all of them from their nearest.
 _REACH = 2.0
 #: Rows whose functions are evaluated at once.
@@ -80,13 +82,47 @@ def reshaped(operator: Operator, shape: str) -> Operator:
     In a basis that is orthonormal under the data the operator is a matrix with singular values s. `contraction` makes
     them min(s, 1): the nearest operator that enlarges no function's mean square, whose eigenvalues lie in the closed
     unit disc. `isometry` makes them 1: the operator of measure-preserving EDMD (Colbrook 2023).
+
+    Where the dictionary has the constant function, it stays as it is, and deviations from the mean are reshaped: what
+    comes out does not depend on where a channel has its zero. The mean of a function that moves may then move on under
+    `contraction`; an isometry keeps it.
     """
     if shape == "free":
         return operator
-    basis, gram = operator.basis, operator.moments.gram
-    left, size, right = np.linalg.svd(operator.compressed)
+    basis, gram, compressed = operator.basis, operator.moments.gram, operator.compressed
+    place = _place_of_constant(operator.dictionary)
+    inner = slice(0, None)
+    if place is not None:
+        # A rotation of the basis that brings the constant to the front. What is left of it is orthogonal to it.
+        front = basis.conj().T @ gram[:, place]
+        turn = np.linalg.qr(np.column_stack([front, np.eye(len(front))]))[0]
+        basis, compressed = basis @ turn, turn.conj().T @ compressed @ turn
+        inner = slice(1, None)
+    left, size, right = np.linalg.svd(compressed[inner, inner])
     size = np.minimum(size, 1.0) if shape == "contraction" else np.ones_like(size)
-    return replace(operator, matrix=basis @ ((left * size) @ right) @ basis.conj().T @ gram)
+    compressed = compressed.copy()
+    compressed[inner, inner] = (left * size) @ right
+    if place is not None and shape == "isometry":
+        compressed[:1, inner] = 0.0
+    found = replace(operator, matrix=basis @ compressed @ basis.conj().T @ gram)
+    return found if place is None else _keep(found, place)
+
+
+def _place_of_constant(dictionary: AbstractDictionary | None) -> int | None:
+    """The number of the constant function, where the dictionary has it by itself."""
+    if dictionary is None or dictionary.constant is None or np.count_nonzero(dictionary.constant) != 1:
+        return None
+    return int(np.flatnonzero(dictionary.constant)[0])
+
+
+def _keep(operator: Operator, place: int) -> Operator:
+    """The operator with a function that stays as it is and on which inputs do not act."""
+    matrix, inputs = operator.matrix.copy(), operator.input_matrix
+    matrix[:, place] = np.eye(len(matrix))[place]
+    if inputs is not None:
+        inputs = inputs.copy()
+        inputs[:, place] = 0.0
+    return replace(operator, matrix=matrix, input_matrix=inputs)
 
 
 def _with_constant(operator: Operator, dictionary: AbstractDictionary) -> Operator:
@@ -94,18 +130,12 @@ def _with_constant(operator: Operator, dictionary: AbstractDictionary) -> Operat
 
     Least squares finds this up to rounding; a state that wanders by a rounding is no constant to a smoother.
     """
-    constant = dictionary.constant
-    if constant is None or np.count_nonzero(constant) != 1:
+    place = _place_of_constant(dictionary)
+    if place is None:
         return operator
-    place = int(np.flatnonzero(constant)[0])
-    if np.abs(operator.matrix[:, place] - np.eye(len(constant))[place]).max() > 1e-8:
+    if np.abs(operator.matrix[:, place] - np.eye(len(operator.matrix))[place]).max() > 1e-8:
         return operator  # a penalty, or too few directions: not even the constant is kept
-    matrix, inputs = operator.matrix.copy(), operator.input_matrix
-    matrix[:, place] = np.eye(len(constant))[place]
-    if inputs is not None:
-        inputs = inputs.copy()
-        inputs[:, place] = 0.0
-    return replace(operator, matrix=matrix, input_matrix=inputs)
+    return _keep(operator, place)
 
 
 def trajectories_of(observations: Observations, channels: tuple[str, ...]) -> Trajectories:
@@ -197,6 +227,7 @@ def lifted_sites(pairs: Pairs, dictionary: AbstractDictionary, scale: np.ndarray
     if recipe.held_out_steps:
         squares, distances = held_out_squares(pairs, moments, dictionary, scale, recipe)
         level = noise_level(squares, distances, local=recipe.local_noise)
+        warn_of_few_blocks(len(squares), recipe.held_out_steps)
     sites = {
         "operator": operator.matrix,
         "noise_factor": symmetric_root(noise),
@@ -312,39 +343,47 @@ def held_out_squares(
     size = recipe.held_out_steps
     reference = reference_rows(pairs)
     squares, distances = [], []
-    for start in blocks_of(pairs, size):
-        block = slice(start, start + size)
-        part = Pairs(
-            pairs.first[block],
-            pairs.second[block],
-            weights=None if pairs.weights is None else pairs.weights[block],
-            step=pairs.step,
-            inputs=None if pairs.inputs is None else pairs.inputs[block],
-        )
+    for block in blocks_of(pairs, size):
+        part = _of_block(pairs, block)
         operator = recipe.fit(_without(moments, gather_moments(part, dictionary)), dictionary)
         noise, readout, K = step_covariance(operator), operator.readout, operator.matrix
         z = np.asarray(dictionary(part.first[0]))
         # The state of the last pair's end is that of the next pair's start.
-        left = pairs.first[reference[(reference <= start) | (reference > start + size)]] / scale
+        left = pairs.first[reference[(reference <= block.start) | (reference > block.stop)]] / scale
         reach = [readout @ (z @ np.linalg.matrix_power(K, k)) / scale for k in looks_ahead(size)]
         distances.append(float(distance_from(reach, left)))
+        ends = {end: k for k, end in enumerate(_steps_of(pairs, block))}
         P, ratios = np.zeros_like(noise), []
-        for k in range(size):
+        for step in range(size):
             z, P = z @ K, K.T @ P @ K + noise
             if part.inputs is not None and operator.input_matrix is not None:
-                z = z + part.inputs[k] @ operator.input_matrix
+                z = z + part.inputs[step] @ operator.input_matrix
+            if step not in ends:
+                continue
             variance = np.einsum("ci,ij,cj->c", readout, P, readout) + np.diagonal(operator.readout_covariance)
-            ratio = (part.second[k] - readout @ z) ** 2 / np.maximum(variance, np.finfo(float).tiny)
+            ratio = (part.second[ends[step]] - readout @ z) ** 2
+            ratio = ratio / (np.maximum(variance, 0.0) + (READOUT_FLOOR * scale) ** 2)
             ratios.append(ratio[: recipe.shown])
         squares.append(np.mean(ratios))
     return np.array(squares), np.array(distances)
+
+
+def _of_block(pairs: Pairs, block: slice) -> Pairs:
+    return Pairs(
+        pairs.first[block],
+        pairs.second[block],
+        weights=None if pairs.weights is None else pairs.weights[block],
+        step=pairs.step,
+        inputs=None if pairs.inputs is None else pairs.inputs[block],
+    )
 
 
 def noise_level(squares: np.ndarray, distances: np.ndarray, *, local: bool) -> np.ndarray:
     """The scale (a, b) of maximum likelihood: squares are about exp(a) distance^b, b at least 0.
 
     A normal error with variance v has -2 log density = log v + square / v: summed over blocks, this is convex in
-    (a, b), and Newton's method finds its minimum.
+    (a, b), and Newton's method finds its minimum. The power is at most `_STEEPEST`, above which distances that hardly
+    differ would stand for anything.
     """
     if len(squares) < _FEWEST_BLOCKS:
         return np.zeros(2)
@@ -364,23 +403,47 @@ def noise_level(squares: np.ndarray, distances: np.ndarray, *, local: bool) -> n
         level = level - move
         if np.abs(move).max() < 1e-10:
             break
-    return level if level[1] > 0 else np.array([a, 0.0])
+    slope = float(np.clip(level[1], 0.0, _STEEPEST))
+    if slope == level[1]:
+        return level
+    # The minimum of a convex function over an interval that does not hold it is at an end.
+    return np.array([np.log(max((squares * np.exp(-slope * design[:, 1])).mean(), np.finfo(float).tiny)), slope])
 
 
-def blocks_of(pairs: Pairs, size: int) -> np.ndarray:
-    """First pairs of blocks of `size` pairs that follow one another, evenly chosen."""
-    series = np.zeros(len(pairs)) if pairs.series is None else pairs.series
-    linked = (pairs.second[:-1] == pairs.first[1:]).all(axis=1) & (series[:-1] == series[1:])
-    starts, run = [], 0
-    for i in range(len(pairs)):
-        run = run + 1 if i and linked[i - 1] else 1
-        if run == size:
-            starts.append(i - size + 1)
-            run = 0
-    starts = np.array(starts, dtype=np.int64)
-    if len(starts) > _MOST_BLOCKS:
-        starts = starts[np.round(np.linspace(0, len(starts) - 1, _MOST_BLOCKS)).astype(int)]
-    return starts
+def blocks_of(pairs: Pairs, size: int) -> list[slice]:
+    """Blocks of pairs that lie within `size` steps from the first one on, evenly chosen; no two of them overlap.
+
+    Where steps have numbers, pairs in between may lack, because values are missing there, if one of the last third is
+    not among them. Inputs are known for pairs alone: with inputs, and where steps have no numbers, no pair lacks.
+    """
+    series = np.zeros(len(pairs)) if pairs.series is None else np.asarray(pairs.series)
+    if pairs.begins is None or pairs.inputs is not None:
+        linked = (pairs.second[:-1] == pairs.first[1:]).all(axis=1) & (series[:-1] == series[1:])
+        # Runs of linked pairs, and the number of each pair in its run.
+        starts = np.flatnonzero(np.r_[True, ~linked])
+        run = np.cumsum(np.r_[True, ~linked]) - 1
+        begins, least = np.arange(len(pairs)) - starts[run], size
+    else:
+        run, begins, least = series, np.asarray(pairs.begins), 1
+    blocks, i = [], 0
+    while i < len(pairs):
+        stop = i + 1
+        while stop < len(pairs) and run[stop] == run[i] and begins[stop] < begins[i] + size:
+            stop += 1
+        if stop - i >= least and begins[stop - 1] - begins[i] >= size - max(size // 3, 1):
+            blocks.append(slice(i, stop))
+        i = stop
+    if len(blocks) > _MOST_BLOCKS:
+        blocks = [blocks[k] for k in np.round(np.linspace(0, len(blocks) - 1, _MOST_BLOCKS)).astype(int)]
+    return blocks
+
+
+def _steps_of(pairs: Pairs, block: slice) -> np.ndarray:
+    """How many steps after the first pair each pair of a block begins."""
+    if pairs.begins is None or pairs.inputs is not None:
+        return np.arange(block.stop - block.start)
+    begins = np.asarray(pairs.begins)[block]
+    return begins - begins[0]
 
 
 def _without(moments: Moments, part: Moments) -> Moments:
@@ -394,6 +457,17 @@ def _without(moments: Moments, part: Moments) -> Moments:
     names = ("gram", "cross", "target", "state", "state_gram", "input_gram", "input_cross", "input_target")
     averages: Mapping[str, Any] = {name: less(name) for name in names}
     return Moments(weight=weight, count=moments.count - part.count, step=moments.step, **averages)
+
+
+def warn_of_few_blocks(count: int, size: int) -> None:
+    """Warn where too few forecasts could be held out to scale the noise."""
+    if count < _FEWEST_BLOCKS:
+        warnings.warn(
+            f"the noise is not scaled to held-out forecasts: the data hold {count} blocks of {size} steps and "
+            f"{_FEWEST_BLOCKS} are needed. Bands of forecasts may be too narrow. Give longer series, or a smaller "
+            "`held_out_steps` (0 for none).",
+            stacklevel=4,
+        )
 
 
 def warn_of_growth(radius: float, step: float) -> None:

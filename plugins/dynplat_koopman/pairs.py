@@ -24,6 +24,7 @@ class Pairs:
         step: Time between the two states, or None for a map.
         inputs: Known inputs that held during each step, (M, k), or None.
         series: Number of the series that each pair is from, (M,), or None.
+        begins: Number of the step in its series at which each pair begins, (M,), or None where steps have no numbers.
         lag: After how many pairs the state y_m stands as x again where the pairs are of trajectories. Only speed
             depends on it.
 
@@ -38,6 +39,7 @@ class Pairs:
     step: float | None = None
     inputs: np.ndarray | None = None
     series: np.ndarray | None = None
+    begins: np.ndarray | None = None
     lag: int = 1
 
     def __post_init__(self) -> None:
@@ -61,8 +63,9 @@ class Pairs:
             if len(inputs) != count:
                 raise ArgumentError(f"`inputs` must have one row per pair, {count}; got {len(inputs)}.")
             object.__setattr__(self, "inputs", inputs)
-        if self.series is not None and np.shape(self.series) != (count,):
-            raise ArgumentError(f"`series` must be {count} numbers, one per pair; got shape {np.shape(self.series)}.")
+        for name, numbers in (("series", self.series), ("begins", self.begins)):
+            if numbers is not None and np.shape(numbers) != (count,):
+                raise ArgumentError(f"`{name}` must be {count} numbers, one per pair; got shape {np.shape(numbers)}.")
         if self.lag < 1:
             raise ArgumentError(f"`lag` must be at least 1; got {self.lag}.")
         for name, value in (("first", first), ("second", second), ("weights", weights)):
@@ -137,6 +140,7 @@ def pairs_from(
         step=unit * lag,
         inputs=None if inputs is None else np.concatenate([inputs[s, at] for s, (_, at) in enumerate(starts)]),
         series=np.concatenate(codes),
+        begins=np.concatenate([grid for grid, _ in starts]),
         lag=lag,
     )
 

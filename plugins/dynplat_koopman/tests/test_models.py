@@ -11,7 +11,14 @@ import dynplat as dp
 from dynplat.arrays import random_source
 from dynplat.data import Trajectories
 from dynplat.errors import ArgumentError, CapabilityError, DataError
-from dynplat_koopman.lifting import commonest_step, distance_from, noise_level, symmetric_root
+from dynplat_koopman.lifting import (
+    blocks_of,
+    commonest_step,
+    complete_pairs,
+    distance_from,
+    noise_level,
+    symmetric_root,
+)
 from dynplat_koopman.posterior import eigenpair_draws, operators
 
 
@@ -128,6 +135,79 @@ def test_noise_level_is_that_of_maximum_likelihood():
     assert noise_level(squares, 1 / distance, local=True)[1] == 0.0
     np.testing.assert_allclose(noise_level(squares, distance, local=False)[0], np.log(squares.mean()))
     assert not noise_level(squares[:4], distance[:4], local=True).any()
+    # Distances that hardly differ explain nothing: the power stays within bounds, and the level follows it.
+    steep = np.exp(1e-3 * rng.normal(size=40))
+    a, b = noise_level(steep**400, steep, local=True)
+    assert b == 4.0
+    assert a == pytest.approx(np.log(np.mean(steep**396)))
+
+
+def test_blocks_that_are_held_out_may_lack_pairs():
+    """Rows 0 to 29 and 40 to 69, of which some are incomplete; blocks of six steps."""
+    values = np.random.default_rng(0).normal(size=(70, 2))
+    values[[3, 16, 17, 18, 50]] = np.nan
+    values[30:40] = np.nan
+    times = np.arange(70.0)
+    pairs = complete_pairs(Trajectories.from_arrays(times, values, channels=("x", "y")), 1.0)
+    begins = [np.asarray(pairs.begins)[block] for block in blocks_of(pairs, 6)]
+    # Not from 12 and from 25 on: the last two steps of six are not seen.
+    assert [list(block) for block in begins] == [
+        [0, 1, 4, 5],
+        [6, 7, 8, 9, 10, 11],
+        [19, 20, 21, 22, 23, 24],
+        [40, 41, 42, 43, 44, 45],
+        [46, 47, 48, 51],
+        [52, 53, 54, 55, 56, 57],
+        [58, 59, 60, 61, 62, 63],
+        [64, 65, 66, 67, 68],
+    ]
+
+
+def test_missing_cells_do_not_switch_off_the_scale_of_the_noise():
+    data = _var(400, series=1)
+    values = data.values[0].copy()
+    values[np.random.default_rng(1).uniform(size=values.shape) < 0.2] = np.nan
+    holes = Trajectories.from_arrays(data.times[0], values, channels=data.channels)
+    level = _site(_fit(holes, dictionary="monomials:degree=1", state="filtered"), "noise_level")
+    assert 0 < abs(level[0]) < 0.5
+    short = Trajectories.from_arrays(data.times[0][:40], data.values[0][:40], channels=data.channels)
+    with pytest.warns(UserWarning, match=r"not scaled to held-out forecasts: the data hold 4 blocks of 10 steps and 5"):
+        _fit(short, dictionary="monomials:degree=1")
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+@pytest.mark.parametrize("options", [{}, {"dictionary": "monomials:degree=1", "delays": 1}, {"continuous": True}])
+def test_what_is_exact_is_forecast_as_such(decay, options):
+    times = 0.1 * np.arange(300)
+    circle = np.exp(-decay * times[:, None]) * np.stack([np.cos(3 * times), np.sin(3 * times)], axis=1)
+    options = {"dictionary": "monomials:degree=2", **options} if options else {}
+    fit = _fit(Trajectories.from_arrays(times[:280], circle[:280], channels=("x", "v")), **options)
+    ahead = dp.forecast(fit, 20, num_draws=0, framework="numpy").dataset
+    np.testing.assert_allclose(ahead["mean"].values[0], circle[280:], atol=1e-5)
+    assert (ahead["sd"].values > 0).all()
+    assert ahead["sd"].values.max() < 1e-4
+    assert np.asarray(fit.log_likelihood).sum() > 5000
+
+
+@pytest.mark.parametrize("options", [{}, {"stable": True}, {"measure_preserving": True}])
+def test_forecasts_do_not_depend_on_where_a_channel_has_its_zero(options):
+    rng = np.random.default_rng(0)
+    x, v, rows = 1.2, 0.3, []
+    for _ in range(300):
+        rows.append((x, v))
+        for _ in range(20):
+            x, v = x + 0.01 * v, v + 0.01 * (x - x**3 - 0.3 * v)
+        v += 0.1 * rng.normal()
+    times, values = 0.2 * np.arange(300), np.array(rows)
+    found = {}
+    for shift in (0.0, 300.0):
+        data = Trajectories.from_arrays(times, values + shift, channels=("x", "v"))
+        fit = _fit(data, dictionary="monomials:degree=3", **options)
+        found[shift] = dp.forecast(fit, 10, num_draws=0, framework="numpy").dataset
+        K = _site(fit, "operator")
+        np.testing.assert_allclose(K[:, 0], np.eye(len(K))[0], atol=1e-12)
+    np.testing.assert_allclose(found[300.0]["mean"] - 300.0, found[0.0]["mean"], atol=1e-3)
+    np.testing.assert_allclose(found[300.0]["sd"], found[0.0]["sd"], rtol=1e-3)
 
 
 def test_distances_are_those_of_the_nearest_row():
@@ -264,6 +344,6 @@ def test_data_that_cannot_be_used_are_refused_by_name():
     sparse = Trajectories.from_arrays(data.times[0], holes, channels=data.channels)
     with pytest.raises(DataError, match=r"no two complete rows of a series are 1 step of 0\.5 apart"):
         _fit(sparse)
-    fit = _fit(data, dictionary="monomials:degree=1")
+    fit = _fit(data, dictionary="monomials:degree=1", held_out_steps=0)
     with pytest.raises(ArgumentError, match=r"which is 0\.5 steps of 0\.5: a law in discrete time"):
         dp.predict(fit, [14.75])
