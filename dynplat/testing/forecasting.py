@@ -1,4 +1,4 @@
-"""Checks of what a model that gives no law inside the data answers about the rows after them."""
+"""Checks of forecasts of models that have no coherent laws inside the data, which other checks compare."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ _SEVERAL = 20
 
 
 def check_forecast_is_the_next_term(subject: Subject) -> None:
-    """The law of the next row is that of `log_prob_steps`, for a model that has none inside the data."""
+    """The law of the next row is that of `log_prob_steps`, for a model without coherent laws inside the data."""
     subject.need("forecast", "likelihood")
-    if subject.claims.condition:
-        raise CheckSkipped("the model conditions: its terms are compared with laws inside the data")
+    _skip_coherent(subject, "its terms are compared with laws inside the data")
     with subject.arrays() as to_array:
         if not subject.process(to_array).forecasts_by_row:
             raise CheckSkipped("the process gives blocks of rows at once (`forecasts_by_row` is False)")
@@ -50,8 +49,7 @@ def check_forecast_is_the_next_term(subject: Subject) -> None:
 def check_forecast_follows_the_data(subject: Subject) -> None:
     """Draws of a forecast (one seed) follow observed values, and nothing that is behind a mask."""
     subject.need("forecast")
-    if subject.claims.condition:
-        raise CheckSkipped("the model conditions: other checks ask what its forecasts follow")
+    _skip_coherent(subject, "other checks ask what its forecasts follow")
     observations, times = subject.observations, later(subject)
 
     def drawn(which: Observations) -> np.ndarray:
@@ -64,6 +62,11 @@ def check_forecast_follows_the_data(subject: Subject) -> None:
     other = observations._replace(values=np.where(observations.mask, observations.values + 1.0, 0.0))
     if np.array_equal(base, drawn(other)):
         raise CheckFailed("the forecast is the same with other observed values: `condition` ignores the observations.")
+
+
+def _skip_coherent(subject: Subject, why: str) -> None:
+    if subject.claims.condition and subject.claims.coherent:
+        raise CheckSkipped(f"the model conditions coherently: {why}")
 
 
 def _next(subject: Subject, early: Observations, now: Observations) -> np.ndarray:
